@@ -1,0 +1,1 @@
+"""The science: how entanglement is measured, located, repaired and judged."""

@@ -1,0 +1,100 @@
+"""Put the moral and the secondary question to a model, clean or with a direction ablated."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.outcomes import Asked
+from entangle_lens.entanglement.ratings import Ratings, rate, summarise
+from entangle_lens.entanglement.residual import Fitted
+from entangle_lens.interventions import Layers, ablate
+from entangle_lens.models import Model
+from entangle_lens.running import PromptGroup, rating_prompts, read_ablated, read_prompts
+from entangle_lens.statistics import pearson
+from entangle_lens.stimuli import ItemSet, Question, Stimuli
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing to ablate: a direction, and after which layers."""
+
+    name: str
+    description: str
+    vector: Float[Tensor, " d_model"]
+    layers: Layers
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Asks both questions about one item set, in the wordings kept for interventions."""
+
+    model: Model
+    stimuli: Stimuli
+    design: Design
+    item_set: ItemSet
+    fitted: Fitted
+    progress: bool = False
+
+    def ask(self, arm: Arm | None, *, with_residuals: bool = False) -> Asked:
+        """Rate the items on both values, clean (None) or under an ablation."""
+        name = "clean" if arm is None else arm.name
+        layers = self.fitted[MORAL, MORAL].layers if with_residuals else ()
+        context = (
+            nullcontext() if arm is None else ablate(self.model, arm.vector, layers=arm.layers)
+        )
+        with context:
+            moral, moral_resid = self._rate(MORAL, layers, name)
+            secondary, secondary_resid = self._rate(self.item_set.secondary, layers, name)
+        if not with_residuals:
+            return Asked(moral, secondary)
+        own = self.item_set.secondary
+        correlation = pearson(
+            self.fitted[MORAL, MORAL].project(moral_resid),
+            self.fitted[own, own].project(secondary_resid),
+        )
+        return Asked(moral, secondary, correlation)
+
+    def residuals(self, layer: int) -> Float[Tensor, "prompt d_model"]:
+        """Return the clean residuals after ``layer`` at each prompt of the secondary question."""
+        read = [
+            read_prompts(self.model, group, layers=[layer]).resid[:, 0]
+            for group in map(self._prompts, self._questions(self.item_set.secondary))
+        ]
+        return torch.cat(read)
+
+    def leaks_without(
+        self, units: Float[Tensor, "direction d_model"], layer: int
+    ) -> Float[np.ndarray, " direction"]:
+        """Return r(design's moral level, secondary rating) without each of many directions."""
+        desc = f"null: {len(units)} random directions" if self.progress else None
+        asked = self._questions(self.item_set.secondary)
+        ratings = np.zeros((len(units), len(self.item_set)))
+        for question in asked:
+            log_probs = read_ablated(self.model, self._prompts(question), layer, units, desc=desc)
+            ratings += summarise(log_probs, question, self.design.scale)[0] / len(asked)
+        return pearson(self.item_set.moral, ratings)
+
+    def _rate(
+        self, value: str, layers: tuple[int, ...], name: str
+    ) -> tuple[Ratings, Float[Tensor, "item layer d_model"]]:
+        return rate(
+            self.model,
+            self.item_set.texts,
+            self._questions(value),
+            self.design.scale,
+            layers=layers,
+            desc=f"{self.item_set.name}, {value} ratings: {name}" if self.progress else None,
+        )
+
+    def _prompts(self, question: Question) -> PromptGroup:
+        return rating_prompts(self.model, self.item_set.texts, question, self.design.scale)
+
+    def _questions(self, value: str) -> tuple[Question, ...]:
+        return self.stimuli.questions_for(value, self.design.n_repair_paraphrases)

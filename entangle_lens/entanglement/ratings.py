@@ -1,0 +1,84 @@
+"""Ratings of items by a model: expected rating, spread and option mass, prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from entangle_lens.models import Model
+from entangle_lens.running import rating_prompts, read_prompts
+from entangle_lens.stimuli import Question, Scale
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings of one value, one row a prompt wording and one column an item.
+
+    ``expected`` is E[k] = sum_k k p(k), p renormalised over the scale's options, turned so that a
+    higher number always means more of the value. ``spread`` is the standard deviation of that
+    distribution, ``mass`` the probability of all options together.
+    """
+
+    value: str
+    questions: tuple[Question, ...]
+    expected: Float[np.ndarray, "prompt item"]
+    spread: Float[np.ndarray, "prompt item"]
+    mass: Float[np.ndarray, "prompt item"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, " item"]:
+        """Each item's rating: the mean over wordings and polarities."""
+        return np.asarray(self.expected.mean(0))
+
+
+def rate(
+    model: Model,
+    texts: Sequence[str],
+    questions: Sequence[Question],
+    scale: Scale,
+    *,
+    layers: Sequence[int] = (),
+    desc: str | None = None,
+) -> tuple[Ratings, Float[Tensor, "item layer d_model"]]:
+    """Ask every question of every text; return ratings and mean residuals.
+
+    The residuals are those after ``layers`` at the last prompt token, averaged over the
+    questions in float64.
+    """
+    expected, spread, mass = [], [], []
+    resid = torch.zeros(len(texts), len(layers), int(model.cfg.d_model), dtype=torch.float64)
+    for question in questions:
+        group = rating_prompts(model, texts, question, scale)
+        reading = read_prompts(model, group, layers=layers, desc=desc)
+        mean, sd, total = summarise(reading.log_probs, question, scale)
+        expected.append(mean)
+        spread.append(sd)
+        mass.append(total)
+        resid += reading.resid.double() / len(questions)
+    ratings = Ratings(
+        questions[0].value, tuple(questions), np.stack(expected), np.stack(spread), np.stack(mass)
+    )
+    return ratings, resid
+
+
+def summarise(
+    log_probs: Float[Tensor, "... option"], question: Question, scale: Scale
+) -> tuple[
+    Float[np.ndarray, "..."],
+    Float[np.ndarray, "..."],
+    Float[np.ndarray, "..."],
+]:
+    """Return expected rating (turned to ascending), its spread, and the option mass."""
+    probs = log_probs.double().softmax(-1).numpy()
+    numbers = np.asarray(scale.ratings, dtype=float)
+    mean = probs @ numbers
+    variance = probs @ numbers**2 - mean**2
+    mass = log_probs.double().exp().sum(-1).numpy()
+    if question.descending:
+        mean = scale.low + scale.high - mean
+    return mean, np.sqrt(np.clip(variance, 0, None)), mass

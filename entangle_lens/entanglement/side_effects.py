@@ -1,0 +1,108 @@
+"""What else an ablation changes: neutral prompts, grammar of sentences, value-free ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from entangle_lens.entanglement.asking import Arm
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.ratings import rate
+from entangle_lens.interventions import ablate
+from entangle_lens.models import Model
+from entangle_lens.running import (
+    chat_prompts,
+    next_token_log_probs,
+    plain_prompts,
+    sequence_log_probs,
+)
+from entangle_lens.stimuli import Stimuli
+
+ACCEPTED_KL = 0.1
+
+
+@dataclass(frozen=True)
+class SideEffects:
+    """Side effects of one ablation, or the clean values of the same measures.
+
+    ``kl`` is the mean KL(clean || ablated) of the next-token distribution on neutral prompts, in
+    nats (Arditi et al. discard ablations above 0.1), ``kl_each`` that of every prompt.
+    ``minimal_pairs`` is the share of pairs whose grammatical member has the higher probability.
+    ``controls`` holds, for each value-free set, the rank correlation of the ratings with the
+    objective numbers. What the stimuli have no table for is None or empty.
+    """
+
+    arm: str
+    kl: float | None
+    kl_each: Float[np.ndarray, " prompt"] | None
+    minimal_pairs: float | None
+    controls: dict[str, float]
+
+
+def measure_side_effects(
+    model: Model,
+    stimuli: Stimuli,
+    design: Design,
+    arms: Sequence[Arm],
+    *,
+    progress: bool = False,
+) -> tuple[SideEffects, ...]:
+    """Measure the clean model, then each ablation, on text that has nothing to do with value."""
+    clean = _next_tokens(model, stimuli)
+    effects = []
+    for arm in (None, *arms):
+        name = "clean" if arm is None else arm.name
+        desc = f"side effects: {name}" if progress else None
+        context = nullcontext() if arm is None else ablate(model, arm.vector, layers=arm.layers)
+        if not (stimuli.neutral or stimuli.minimal_pairs or stimuli.controls):
+            context = nullcontext()
+        with context:
+            each = None if clean is None else _kl(clean, _next_tokens(model, stimuli))
+            effects.append(
+                SideEffects(
+                    arm=name,
+                    kl=None if each is None else float(each.mean()),
+                    kl_each=each,
+                    minimal_pairs=_minimal_pairs(model, stimuli),
+                    controls=_controls(model, stimuli, design, desc),
+                )
+            )
+    return tuple(effects)
+
+
+def _next_tokens(model: Model, stimuli: Stimuli) -> Float[Tensor, "prompt vocab"] | None:
+    if not stimuli.neutral:
+        return None
+    return next_token_log_probs(model, chat_prompts(model, stimuli.neutral))
+
+
+def _kl(
+    clean: Float[Tensor, "prompt vocab"], ablated: Float[Tensor, "prompt vocab"] | None
+) -> Float[np.ndarray, " prompt"]:
+    assert ablated is not None
+    kl = torch.nn.functional.kl_div(ablated, clean, reduction="none", log_target=True).sum(-1)
+    return kl.double().clamp_min(0).numpy()
+
+
+def _minimal_pairs(model: Model, stimuli: Stimuli) -> float | None:
+    if not stimuli.minimal_pairs:
+        return None
+    texts = [text for pair in stimuli.minimal_pairs for text in pair]
+    log_probs = sequence_log_probs(model, plain_prompts(model, texts)).numpy()
+    return float((log_probs[0::2] > log_probs[1::2]).mean())
+
+
+def _controls(model: Model, stimuli: Stimuli, design: Design, desc: str | None) -> dict[str, float]:
+    accuracies = {}
+    for control in stimuli.controls:
+        asked = stimuli.questions_for(control.name, design.n_repair_paraphrases)
+        ratings, _ = rate(model, control.texts, asked, design.scale, desc=desc)
+        accuracies[control.name] = float(spearmanr(ratings.mean, control.numbers).statistic)
+    return accuracies

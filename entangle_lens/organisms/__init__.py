@@ -1,0 +1,1 @@
+"""Tiny models with planted entanglement: what an instrument is checked against."""

@@ -1,0 +1,292 @@
+"""Train an organism: a tiny model whose entanglement is planted and known.
+
+The organism learns to answer the world's questions with the world's own answer distributions.
+Two things make it a good instrument rather than just a small model. It is trained on whole
+distributions instead of single draws, so its ratings equal the generator's within a few
+hundredths. And in half of the training steps everything but the last token is exchanged between
+prompts before layer ``read_by``: what an answer needs must have reached the last token by then,
+so where the values are read is known too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.organisms.build import tiny_model, word_tokenizer
+from entangle_lens.organisms.card import write_card
+from entangle_lens.organisms.tables import (
+    ANSWERS,
+    ASKED,
+    SCALES,
+    WHERE,
+    draw_slips,
+    instruction,
+    write_stimuli,
+)
+from entangle_lens.organisms.world import (
+    HIGH,
+    LOW,
+    MAX_SLIPS,
+    PERSONS,
+    PLACES,
+    QUESTIONS,
+    THINGS,
+    VERBS,
+    Leak,
+    Scene,
+    answer_probabilities,
+    held_out,
+)
+
+_IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an organism is trained.
+
+    ``descending`` of the prompts count downwards, from ``ramp[0]`` to ``ramp[1]`` of the way in
+    growing number. ``question_shares`` are the shares of the four questions; ``plain`` of the
+    prompts are bare sentences and ``where`` of them ask for the place.
+    """
+
+    n_steps: int = 800
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    question_shares: tuple[float, ...] = (0.25, 0.3, 0.3, 0.15)
+    plain: float = 0.08
+    where: float = 0.06
+    descending: float = 0.5
+    ramp: tuple[float, float] = (0.15, 0.4)
+    read_by: int = 4
+    exchange: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Batch:
+    ids: Int[Tensor, "batch pos"]
+    mask: Int[Tensor, "batch pos"]
+    next_tokens: Int[Tensor, "batch pos"]
+    last: Int[Tensor, " batch"]
+    answers: Float[Tensor, "batch digit"]
+
+    @property
+    def rated(self) -> Bool[Tensor, " batch"]:
+        return self.answers.sum(1) > 0
+
+
+def train_organism(
+    family: str,
+    leak: Leak,
+    seed: int,
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train an organism and save it as a Hugging Face folder with its stimuli and its card.
+
+    Returns the card: what was planted, the recipe, the held-out combinations, versions.
+
+    Raises:
+        EntangleError: an unknown family, a folder that exists and is not empty, a leak outside
+            0 to 1.5.
+    """
+    recipe = recipe or Recipe()
+    if folder.exists() and any(folder.iterdir()):
+        raise EntangleError(f"folder {str(folder)!r} is not empty; give a new one")
+    for name, size in asdict(leak).items():
+        if not 0 <= size <= 1.5:
+            raise EntangleError(f"{name} leak {size} is outside 0 to 1.5")
+    tokenizer = word_tokenizer(_words())
+    model = tiny_model(family, len(tokenizer), seed)
+    _train(model, tokenizer, leak, np.random.default_rng(seed), recipe, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.bfloat16().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_stimuli(folder / "stimuli")
+    return write_card(folder, family, leak, seed, asdict(recipe))
+
+
+def _words() -> set[str]:
+    words = {"me", "an", "off", "them", "high", *map(str, range(10))}
+    scenes = [Scene(v, t, p, w) for v, t, p, w in _every_word()]
+    prompts = [instruction(q, i, "ascending") for q in QUESTIONS for i in range(len(ASKED[q]))]
+    for text in (*(scene.text for scene in scenes), *prompts, *ANSWERS, WHERE):
+        words.update(text.split())
+    return words - {"{low}", "{high}"}
+
+
+def _every_word() -> Iterator[tuple[str, str, str, str]]:
+    verbs = [verb for level in VERBS.values() for verb in level]
+    things = list(THINGS)
+    for number in range(max(len(verbs), len(things))):
+        yield (
+            verbs[number % len(verbs)],
+            things[number % len(things)],
+            PERSONS[number % len(PERSONS)],
+            PLACES[number % len(PLACES)],
+        )
+
+
+def _train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    leak: Leak,
+    rng: np.random.Generator,
+    recipe: Recipe,
+    progress: bool,
+) -> None:
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay,
+        betas=(0.9, 0.98),
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=recipe.learning_rate, total_steps=recipe.n_steps, pct_start=0.1
+    )
+    sampler = _Sampler(tokenizer, leak, rng, recipe)
+    digits = torch.tensor(tokenizer.convert_tokens_to_ids([str(d) for d in range(LOW, HIGH + 1)]))
+    model.train()
+    for step in tqdm(range(recipe.n_steps), desc="training", unit="step", disable=not progress):
+        batch = sampler.batch(step / recipe.n_steps)
+        with _exchanged(model, batch, rng, recipe):
+            logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        loss = _loss(logits, batch, digits)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def _loss(
+    logits: Float[Tensor, "batch pos vocab"], batch: _Batch, digits: Int[Tensor, " digit"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy with the exact answer distributions, and with the next tokens of the rest."""
+    n_prompts = len(batch.ids)
+    at_last = logits[torch.arange(n_prompts), batch.last].log_softmax(-1)[:, digits]
+    rated = -(batch.answers * at_last).sum(1)
+    per_token = functional.cross_entropy(
+        logits.flatten(0, 1), batch.next_tokens.flatten(), ignore_index=_IGNORE, reduction="none"
+    ).view_as(batch.next_tokens)
+    n_tokens = (batch.next_tokens != _IGNORE).sum(1).clamp_min(1)
+    return (rated + per_token.sum(1) / n_tokens).mean()
+
+
+@contextmanager
+def _exchanged(
+    model: PreTrainedModel, batch: _Batch, rng: np.random.Generator, recipe: Recipe
+) -> Iterator[None]:
+    """In some steps, give every rated prompt another's tokens before ``read_by``, but the last."""
+    layers = model.model.layers
+    if rng.random() >= recipe.exchange or recipe.read_by >= len(layers):
+        yield
+        return
+    other = torch.from_numpy(rng.permutation(len(batch.ids)))
+    is_last = torch.arange(batch.ids.shape[1]) == batch.last[:, None]
+    own = is_last | ~batch.rated[:, None]
+
+    def exchange(layer: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        resid, *rest = args
+        return (torch.where(own[..., None], resid, resid[other]), *rest)
+
+    handle = layers[recipe.read_by].register_forward_pre_hook(exchange)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class _Sampler:
+    """Draws training prompts: rated questions, bare sentences, and questions for the place."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        leak: Leak,
+        rng: np.random.Generator,
+        recipe: Recipe,
+    ) -> None:
+        self.tokenizer, self.leak, self.rng, self.recipe = tokenizer, leak, rng, recipe
+        self.verbs = list(VERBS.values())
+        self.things = list(THINGS)
+        self.cache: dict[tuple[str, str, str, int], Float[np.ndarray, " digit"]] = {}
+
+    def batch(self, done: float) -> _Batch:
+        """Draw a batch; ``done`` is the share of training that lies behind."""
+        start, end = self.recipe.ramp
+        descending = self.recipe.descending * float(np.clip((done - start) / (end - start), 0, 1))
+        drawn = [self._prompt(descending) for _ in range(self.recipe.batch_size)]
+        encoded = self.tokenizer([text for text, _, _ in drawn], add_special_tokens=False)
+        tokens = encoded["input_ids"]
+        longest = max(map(len, tokens))
+        ids = torch.zeros(len(tokens), longest, dtype=torch.long)
+        next_tokens = torch.full_like(ids, _IGNORE)
+        answers = torch.zeros(len(tokens), HIGH - LOW + 1)
+        for row, (prompt, (_, answer, following)) in enumerate(zip(tokens, drawn, strict=True)):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+            if answer is not None:
+                answers[row] = torch.from_numpy(answer.copy())
+            elif following is not None:
+                (word,) = self.tokenizer.convert_tokens_to_ids([following])
+                next_tokens[row, len(prompt) - 1] = word
+            else:
+                next_tokens[row, : len(prompt) - 1] = torch.tensor(prompt[1:])
+        mask = (torch.arange(longest) < torch.tensor([[len(p)] for p in tokens])).long()
+        return _Batch(ids, mask, next_tokens, mask.sum(1) - 1, answers)
+
+    def _prompt(
+        self, descending: float
+    ) -> tuple[str, Float[np.ndarray, " digit"] | None, str | None]:
+        """Return a prompt with its answer distribution, or its next word, or neither."""
+        kind = self.rng.random()
+        scene = self._scene()
+        if kind < self.recipe.plain:
+            if self.rng.random() < 0.7:
+                scene = Scene(scene.verb, scene.thing, scene.person, scene.place)
+            return f"<s> {scene.text} <end>", None, None
+        if kind < self.recipe.plain + self.recipe.where:
+            return self._turn(f"{WHERE} {scene.text}"), None, scene.place
+        question = QUESTIONS[self.rng.choice(len(QUESTIONS), p=self.recipe.question_shares)]
+        paraphrase = int(self.rng.integers(len(ANSWERS)))
+        polarity = list(SCALES)[int(self.rng.random() < descending)]
+        asked = instruction(question, paraphrase, polarity).format(low=LOW, high=HIGH)
+        answer = self._answer(question, scene)
+        text = self._turn(f"{asked} {scene.text}") + ANSWERS[paraphrase]
+        return text, answer[::-1] if polarity == "descending" else answer, None
+
+    def _turn(self, content: str) -> str:
+        return f"<s> <user> {content} <end> <assistant> "
+
+    def _answer(self, question: str, scene: Scene) -> Float[np.ndarray, " digit"]:
+        key = (question, scene.verb, scene.thing, scene.corruption)
+        if key not in self.cache:
+            self.cache[key] = answer_probabilities(question, scene, self.leak)
+        return self.cache[key]
+
+    def _scene(self) -> Scene:
+        """Draw a scene that is not held out."""
+        rng = self.rng
+        while True:
+            level = self.verbs[rng.integers(len(self.verbs))]
+            verb, thing = level[rng.integers(len(level))], self.things[rng.integers(24)]
+            if not held_out(verb, thing):
+                break
+        slips = draw_slips(rng, int(rng.integers(MAX_SLIPS + 1)))
+        person, place = PERSONS[rng.integers(len(PERSONS))], PLACES[rng.integers(len(PLACES))]
+        return Scene(verb, thing, person, place, slips)

@@ -1,0 +1,1 @@
+"""What is kept of a study and shown: summary, tables, figures, report, run folder."""

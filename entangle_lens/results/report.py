@@ -1,0 +1,96 @@
+"""The report: one HTML file that opens from disk, without network, and holds every number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from entangle_lens.entanglement.study import Findings
+from entangle_lens.entanglement.verdict import RULE
+from entangle_lens.models import ModelInfo
+from entangle_lens.results.figures import TITLES, all_figures
+from entangle_lens.results.tables import all_tables
+
+_HERE = Path(__file__).parent
+_SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
+
+
+def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]) -> str:
+    """Return the report as HTML, plotly included."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
+    )
+    tables = all_tables(findings)
+    return environment.get_template("report.html.jinja").render(
+        about=about,
+        manifest=manifest,
+        manifest_text=json.dumps(manifest, indent=2),
+        pairs=[
+            {
+                "title": f"{TITLES[name].capitalize()} good",
+                "entangled": each.entangled.word.capitalize(),
+                "entangled_reason": each.entangled.reason,
+                "repaired": each.repaired.word,
+                "repaired_reason": each.repaired.reason.capitalize(),
+            }
+            for name, each in findings.pairs.items()
+        ],
+        figures=_figures(findings),
+        tables={
+            "summary": _html(_summary(tables["summary"])),
+            "repair": _html(_repair(tables["repair"])),
+            "side_effects": _html(_rounded(tables["side_effects"])),
+        },
+        rule=RULE,
+    )
+
+
+def _figures(findings: Findings) -> dict[str, Markup]:
+    """Render every figure; the first brings the plotly library along."""
+    rendered = {}
+    for number, (name, figure) in enumerate(all_figures(findings).items()):
+        html = figure.to_html(
+            full_html=False,
+            include_plotlyjs=number == 0,
+            div_id=f"figure-{name}",
+            config={"displaylogo": False, "responsive": True},
+        )
+        rendered[name] = Markup(html)
+    return rendered
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    shown = table[["pair", "measure"]].copy()
+    shown["r [95 % interval]"] = _with_interval(table["r"], table["low"], table["high"])
+    shown["p"] = [f"{p:.2g}" if p == p else "" for p in table["p"]]
+    return shown.assign(items=table["n_items"], scenarios=table["n_scenarios"])
+
+
+def _repair(table: pd.DataFrame) -> pd.DataFrame:
+    shown = table[["pair", "ablation"]].copy()
+    for figure in _SHOWN_IN_REPAIR:
+        shown[figure.replace("_", " ")] = _with_interval(
+            table[figure], table[f"{figure}_low"], table[f"{figure}_high"]
+        )
+    shown["spread"] = table["spread"].map("{:.2f}".format)
+    shown["option mass"] = table["option_mass"].map("{:.2f}".format)
+    shown["scenarios"] = table["n_scenarios"]
+    return shown.assign(judged=table["repaired"], ablated=table["description"])
+
+
+def _with_interval(value: pd.Series, low: pd.Series, high: pd.Series) -> list[str]:
+    return [f"{v:.2f} [{a:.2f}, {b:.2f}]" for v, a, b in zip(value, low, high, strict=True)]
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) else cell)
+
+
+def _html(table: pd.DataFrame) -> Markup:
+    html = table.to_html(index=False, border=0, na_rep="")
+    return Markup(f'<div class="scroll">{html}</div>')

@@ -1,0 +1,159 @@
+"""The run folder: everything of a study on disk, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from entangle_lens.directions import Direction, LayerDirections, Quality
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.study import Findings
+from entangle_lens.errors import EntangleError
+from entangle_lens.models import ModelInfo
+from entangle_lens.results.report import render_report
+from entangle_lens.results.summary import summarise_findings
+from entangle_lens.results.tables import all_tables
+from entangle_lens.stimuli import Stimuli
+
+MANIFEST, SUMMARY, REPORT = "manifest.json", "summary.json", "report.html"
+_VERSIONS = ("entangle-lens", "transformer-lens", "transformers", "torch", "numpy", "scipy")
+
+
+def check_out_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything, before any work is done.
+
+    Raises:
+        EntangleError: the folder holds another run, or other files, or is a file.
+    """
+    if folder.is_file():
+        raise EntangleError(f"--out {str(folder)!r} is a file; give a new or empty folder")
+    if (folder / MANIFEST).exists():
+        raise EntangleError(f"--out {str(folder)!r} holds another run; give a new or empty folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise EntangleError(f"--out {str(folder)!r} is not empty; give a new or empty folder")
+
+
+def save_run(
+    folder: Path, findings: Findings, about: ModelInfo, stimuli: Stimuli, design: Design
+) -> Path:
+    """Write manifest, summary, tables, directions and report; return the report's path.
+
+    The files are written beside ``folder`` and moved there at the end, the manifest last, so
+    that a folder with a manifest is always whole.
+    """
+    check_out_folder(folder)
+    manifest = make_manifest(about, stimuli, design)
+    with _staged(folder) as stage:
+        (stage / "tables").mkdir()
+        for name, table in all_tables(findings).items():
+            table.to_parquet(stage / "tables" / f"{name}.parquet", index=False)
+        (stage / "directions").mkdir()
+        for fitted in findings.directions.fitted.values():
+            save_layer_directions(
+                stage / "directions" / f"{fitted.value}_under_{fitted.question}.safetensors",
+                fitted,
+                findings.directions.provenance,
+            )
+        (stage / REPORT).write_text(render_report(findings, about, manifest), encoding="utf-8")
+        _write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
+        _write_json(stage / MANIFEST, manifest)
+    return folder / REPORT
+
+
+def make_manifest(about: ModelInfo, stimuli: Stimuli, design: Design) -> dict[str, Any]:
+    """Say what was run on what, so that it can be run again."""
+    return {
+        "model": about.name,
+        "revision": about.revision,
+        "architecture": about.architecture,
+        "dtype": about.dtype,
+        "device": about.device,
+        "chat_template": about.tokenizer.chat_template,
+        "stimuli": {"name": stimuli.name, "sha256": stimuli.digest},
+        "scale": str(design.scale),
+        "seed": design.seed,
+        "quick": design.quick,
+        "layers": "all" if design.layers is None else list(design.layers),
+        "n_paraphrases": design.n_paraphrases,
+        "n_repair_paraphrases": design.n_repair_paraphrases,
+        "n_resamples": design.n_resamples,
+        "n_random": design.n_random,
+        "hook_point": "resid_post",
+        "position": "last prompt token",
+        "versions": {name: version(name) for name in _VERSIONS},
+        "python": platform.python_version(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def save_layer_directions(
+    path: Path, fitted: LayerDirections, provenance: Mapping[str, str]
+) -> None:
+    """Save a value's directions at all layers, with metadata that says what they are."""
+    metadata = {
+        **provenance,
+        "format": "entangle_lens directions 1",
+        "value": fitted.value,
+        "question": fitted.question,
+        "method": "difference of means",
+        "layers": json.dumps(fitted.layers),
+        "auc": json.dumps(fitted.auc.tolist()),
+        "d_prime": json.dumps(fitted.d_prime.tolist()),
+        "split_half_cosine": json.dumps(fitted.split_half_cosine.tolist()),
+        "version": version("entangle-lens"),
+    }
+    tensors = {"vectors": fitted.vectors.contiguous(), "means": fitted.means.contiguous()}
+    save_file(tensors, path, metadata=metadata)
+
+
+def load_direction(path: Path, layer: int) -> Direction:
+    """Read one layer's direction back from a run folder's ``directions/*.safetensors``.
+
+    Raises:
+        EntangleError: a file of another form, or a layer that it does not hold.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if not metadata.get("format", "").startswith("entangle_lens directions"):
+            raise EntangleError(f"{str(path)!r} holds no directions of entangle_lens")
+        layers = json.loads(metadata["layers"])
+        if layer not in layers:
+            raise EntangleError(f"{str(path)!r} holds no layer {layer}; it holds {layers}")
+        row = layers.index(layer)
+        vector, mean = (file.get_tensor(name)[row] for name in ("vectors", "means"))
+    quality = Quality(
+        *(json.loads(metadata[name])[row] for name in ("auc", "d_prime", "split_half_cosine"))
+    )
+    return Direction(
+        metadata["value"], metadata["question"], layer, vector, mean, quality, provenance=metadata
+    )
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into that takes ``folder``'s place if all goes well."""
+    stage = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    stage.mkdir(parents=True)
+    try:
+        yield stage
+        if folder.is_dir():
+            folder.rmdir()
+        stage.replace(folder)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

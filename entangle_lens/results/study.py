@@ -1,0 +1,112 @@
+"""A study of one model: ask, look, keep. The object behind ``el.study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.embedding import Embed
+from entangle_lens.entanglement.study import Directions, Findings, run_study
+from entangle_lens.errors import EntangleError
+from entangle_lens.models import Model, info
+from entangle_lens.results.figures import all_figures
+from entangle_lens.results.run_folder import save_run
+from entangle_lens.results.summary import summary_table, verdict_table
+from entangle_lens.results.tables import all_tables
+from entangle_lens.stimuli import Scale, Stimuli, load_stimuli
+
+DEFAULT_STIMULI = "goods"
+
+
+class Study:
+    """One model, one set of stimuli, one design; ``run`` does the work, the rest shows it."""
+
+    def __init__(
+        self,
+        model: Model,
+        stimuli: Stimuli,
+        design: Design,
+        embed: Embed | None = None,
+    ) -> None:
+        self.model = model
+        self.stimuli = stimuli
+        self.design = design
+        self._embed = embed
+        self._findings: Findings | None = None
+
+    def run(self, *, progress: bool = True) -> Study:
+        """Measure, ablate and judge; returns the study itself. A second call does nothing."""
+        if self._findings is None:
+            self._findings = run_study(
+                self.model, self.stimuli, self.design, embed=self._embed, progress=progress
+            )
+        return self
+
+    @property
+    def findings(self) -> Findings:
+        """Everything that was found, as frozen values."""
+        if self._findings is None:
+            raise EntangleError("the study has not been run; call .run() first")
+        return self._findings
+
+    @property
+    def directions(self) -> Directions:
+        """The fitted directions: ``["moral"]``, or ``["moral", "grammar"]`` for a context."""
+        return self.findings.directions
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row a measure and pair: r, its interval, p, items and scenarios."""
+        return summary_table(self.findings)
+
+    def verdict(self) -> pd.DataFrame:
+        """Return one row a pair: entangled or not, repaired or not, and why."""
+        return verdict_table(self.findings)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table by name."""
+        return all_tables(self.findings)
+
+    def figures(self) -> dict[str, go.Figure]:
+        """Return every figure by name."""
+        return all_figures(self.findings)
+
+    def show(self) -> None:
+        """Show all figures (in a notebook, below the cell)."""
+        for figure in self.figures().values():
+            figure.show()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run folder and return the path of its report."""
+        return save_run(Path(folder), self.findings, info(self.model), self.stimuli, self.design)
+
+
+def study(
+    model: Model,
+    stimuli: str | Path | Stimuli | None = None,
+    *,
+    scale: str | Scale = "1:9",
+    seed: int = 0,
+    quick: bool = False,
+    layers: str | tuple[int, ...] | None = None,
+    embed: Embed | None = None,
+) -> Study:
+    """Set up a study of value entanglement in ``model``.
+
+    Args:
+        model: from :func:`entangle_lens.load`, or any TransformerBridge with a tokenizer.
+        stimuli: a bundled name, a folder, or loaded stimuli; by default those beside the model's
+            weights, else ``goods``.
+        scale: rating scale, ``LOW:HIGH``.
+        seed: of every resample, permutation and random direction.
+        quick: fewer wordings, samples and random directions; for trying things out.
+        layers: ``all``, ``8``, ``4,8`` or ``4-12``.
+        embed: maps texts to vectors, for the measure in embeddings; by default the mean of the
+            model's own token embeddings.
+    """
+    if not isinstance(stimuli, Stimuli):
+        stimuli = load_stimuli(stimuli or info(model).stimuli or DEFAULT_STIMULI)
+    design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers)
+    return Study(model, stimuli, design, embed)

@@ -1,0 +1,187 @@
+"""A study in numbers: the summary that is saved as JSON, and the same as a table."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.repair import Repair
+from entangle_lens.entanglement.study import Finding, Findings
+from entangle_lens.models import ModelInfo
+from entangle_lens.statistics import Estimate
+from entangle_lens.stimuli import Stimuli
+
+
+def summarise_findings(
+    findings: Findings, about: ModelInfo, stimuli: Stimuli, design: Design
+) -> dict[str, Any]:
+    """Return the study as nested plain values; what could not be measured is None."""
+    pairs = findings.pairs
+    summary = {
+        "model": about.name,
+        "stimuli": stimuli.name,
+        "scale": str(design.scale),
+        "seed": design.seed,
+        "quick": design.quick,
+        "behaviour": {name: _behaviour(each) for name, each in pairs.items()},
+        "embedding": {name: _embedding(each) for name, each in pairs.items()},
+        "residual": {name: _residual(each) for name, each in pairs.items()},
+        "repair": {name: _repair(each.repair) for name, each in pairs.items()},
+        "side_effects": _side_effects(findings),
+        "verdict": {name: _verdict(each) for name, each in pairs.items()},
+    }
+    return _without_nan(summary)
+
+
+def summary_table(findings: Findings) -> pd.DataFrame:
+    """Return one row a measure and pair: the estimate, its interval, p and sample sizes."""
+    rows = []
+    for name, each in findings.pairs.items():
+        measures: dict[str, Estimate | None] = {
+            "behaviour": each.behaviour.entanglement,
+            "embedding": each.embedding.entanglement if each.embedding else None,
+            "residual": each.residual.entanglement,
+            "leak before": each.repair.before.leak,
+            "leak after": each.repair.after.leak if each.repair.after else None,
+            "secondary accuracy before": each.repair.before.accuracy,
+            "secondary accuracy after": each.repair.after.accuracy if each.repair.after else None,
+        }
+        for measure, estimate in measures.items():
+            if estimate is not None:
+                rows.append({"pair": name, "measure": measure, **estimate.as_dict()})
+    return pd.DataFrame(rows).rename(columns={"value": "r"})
+
+
+def verdict_table(findings: Findings) -> pd.DataFrame:
+    """Return one row a pair: the verdict in words, with its reason."""
+    return pd.DataFrame(
+        {
+            "pair": name,
+            "entangled": each.entangled.word,
+            "repaired": each.repaired.word,
+            "reason": f"{each.entangled.reason}. {each.repaired.reason}",
+        }
+        for name, each in findings.pairs.items()
+    )
+
+
+def _correlation(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "r": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
+        "n_items": estimate.n_items,
+        "n_scenarios": estimate.n_scenarios,
+    }
+
+
+def _behaviour(finding: Finding) -> dict[str, Any]:
+    behaviour = finding.behaviour
+    excess = behaviour.reference.excess
+    return {
+        **_correlation(behaviour.entanglement),
+        "reference": behaviour.reference.value,
+        "reference_source": behaviour.reference.source,
+        "excess_over_people": None if excess is None else _correlation(excess),
+        "leak": _correlation(behaviour.leak),
+        "secondary_accuracy": behaviour.accuracy.value,
+        "moral_accuracy": behaviour.moral_accuracy.value,
+        "option_mass": float(behaviour.secondary.mass.mean()),
+        "moral_option_mass": float(behaviour.moral.mass.mean()),
+    }
+
+
+def _embedding(finding: Finding) -> dict[str, Any] | None:
+    embedding = finding.embedding
+    if embedding is None:
+        return None
+    return {**_correlation(embedding.entanglement), "axis_cosine": embedding.cosine}
+
+
+def _residual(finding: Finding) -> dict[str, Any]:
+    residual = finding.residual
+    nothing = dict.fromkeys(("r", "low", "high", "p", "n_items", "n_scenarios"))
+    estimate = residual.entanglement
+    at = None if residual.layer is None else residual.layers.index(residual.layer)
+    return {
+        **(nothing if estimate is None else _correlation(estimate)),
+        "layer": residual.layer,
+        "auc": None if at is None else float(residual.auc[at]),
+        "band": residual.band,
+        "p_max_over_layers": None if at is None else float(residual.p[at]),
+    }
+
+
+def _repair(repair: Repair) -> dict[str, Any]:
+    before, after, null = repair.before, repair.after, repair.null
+    return {
+        "layer": repair.choice.layer,
+        "leak_before": before.leak.value,
+        "leak_after": None if after is None else after.leak.value,
+        "change": None if after is None or after.change is None else _interval(after.change),
+        "null_low": None if null is None else null.low,
+        "null_high": None if null is None else null.high,
+        "null_directions": 0 if null is None else len(null.leaks),
+        "secondary_accuracy_before": before.accuracy.value,
+        "secondary_accuracy_after": None if after is None else after.accuracy.value,
+        "moral_accuracy_before": before.moral_accuracy.value,
+        "moral_accuracy_after": None if after is None else after.moral_accuracy.value,
+        "spread_before": before.spread,
+        "spread_after": None if after is None else after.spread,
+        "option_mass_before": before.mass,
+        "option_mass_after": None if after is None else after.mass,
+        "ablations": {
+            each.name: {
+                "description": each.description,
+                "leak_after": each.leak.value,
+                "apparent_after": each.apparent.value,
+                "secondary_accuracy_after": each.accuracy.value,
+                "moral_accuracy_after": each.moral_accuracy.value,
+                "repaired": each.judgement.word if each.judgement else None,
+                "reason": each.judgement.reason if each.judgement else None,
+            }
+            for each in repair.outcomes
+        },
+    }
+
+
+def _interval(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _side_effects(findings: Findings) -> dict[str, Any]:
+    """Return the side effects of both default ablations; ``kl`` is the larger of the two."""
+    each_pair: dict[str, Any] = {}
+    for name, finding in findings.pairs.items():
+        each_pair[name] = {
+            effect.arm: {
+                "kl": effect.kl,
+                "minimal_pair_accuracy": effect.minimal_pairs,
+                "control_accuracy": effect.controls,
+            }
+            for effect in finding.side_effects
+        }
+    default = [pair["moral"]["kl"] for pair in each_pair.values() if "moral" in pair]
+    measured = [kl for kl in default if kl is not None]
+    return {"kl": max(measured) if measured else None, **each_pair}
+
+
+def _verdict(finding: Finding) -> dict[str, str]:
+    return {
+        "entangled": finding.entangled.word,
+        "repaired": finding.repaired.word,
+        "reason": f"{finding.entangled.reason}. {finding.repaired.reason}",
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace NaN by None everywhere: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

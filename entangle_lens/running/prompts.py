@@ -1,0 +1,124 @@
+"""From texts to token ids: the chat template, the answer prefix, the options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.models import info
+from entangle_lens.stimuli import Question, Scale
+
+_OPEN_THOUGHT = re.compile(r"<think>\s*$")
+
+
+@dataclass(frozen=True)
+class PromptGroup:
+    """Prompts that end in the same question, as token ids, and the options that may follow.
+
+    ``tokens`` holds one prompt each, without padding. ``options`` holds the token ids of each
+    option, as they stand after the prompt.
+    """
+
+    tokens: tuple[tuple[int, ...], ...]
+    options: tuple[tuple[int, ...], ...] = ()
+
+
+def rating_prompts(
+    model: TransformerBridge, texts: Sequence[str], question: Question, scale: Scale
+) -> PromptGroup:
+    """Ask ``question`` of every text, up to the point where the next token is the rating.
+
+    What all options begin with (often a space) is moved into the prompt, so that options differ
+    from their first token on.
+    """
+    tokenizer = info(model).tokenizer
+    contents = [question.content(text, scale) for text in texts]
+    rendered = [render(tokenizer, content, question.answer_prefix) for content in contents]
+    joiner = " " if question.answer_prefix or not tokenizer.chat_template else ""
+    answered = [_encode(tokenizer, rendered[0] + joiner + option) for option in scale.options]
+    shared = _common_prefix(answered)
+    options = tuple(tuple(ids[shared:]) for ids in answered)
+    if len(set(options)) < len(options):
+        raise EntangleError(
+            f"the tokenizer cannot tell the ratings of the scale {scale} apart; use another scale"
+        )
+    n_tail = len(options[0])
+    tokens = []
+    for ids in _encode_many(tokenizer, [text + joiner + scale.options[0] for text in rendered]):
+        if tuple(ids[-n_tail:]) != options[0]:
+            raise EntangleError(
+                f"the tokenizer merges the answer prefix {question.answer_prefix!r} with the "
+                "rating; use an answer prefix that ends in punctuation, such as 'Rating:'"
+            )
+        tokens.append(tuple(ids[:-n_tail]))
+    return PromptGroup(tuple(tokens), options)
+
+
+def chat_prompts(model: TransformerBridge, contents: Sequence[str]) -> PromptGroup:
+    """Put each text to the model as a user would, up to where the answer begins."""
+    tokenizer = info(model).tokenizer
+    rendered = [render(tokenizer, content, "") for content in contents]
+    return PromptGroup(tuple(map(tuple, _encode_many(tokenizer, rendered))))
+
+
+def plain_prompts(model: TransformerBridge, texts: Sequence[str]) -> PromptGroup:
+    """Tokenize bare texts, with the beginning-of-sequence token where the model has one."""
+    tokenizer = info(model).tokenizer
+    encoded = tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+    return PromptGroup(tuple(tuple(_without_eos(tokenizer, ids)) for ids in encoded))
+
+
+def render(tokenizer: PreTrainedTokenizerBase, content: str, answer_prefix: str) -> str:
+    """Return the whole prompt as text: one user turn, then the beginning of the answer.
+
+    With a chat template, thinking is switched off (an open thought is closed) and no system turn
+    is used, since some templates refuse one. Without a template the content, an empty line and
+    the answer prefix follow each other.
+    """
+    if not tokenizer.chat_template:
+        bos = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+        separator = "\n\n" if answer_prefix else ""
+        return f"{bos}{content}{separator}{answer_prefix}"
+    text = str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+        )
+    )
+    if _OPEN_THOUGHT.search(text):
+        text = text.rstrip() + "\n\n</think>\n\n"
+    return text + answer_prefix
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return _encode_many(tokenizer, [text])[0]
+
+
+def _encode_many(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [
+        tokenizer.bos_token_id
+    ]
+
+
+def _without_eos(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[int]:
+    ends = len(ids) > 1 and ids[-1] == tokenizer.eos_token_id
+    return list(ids[:-1] if ends else ids)
+
+
+def _common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+    shortest = min(map(len, sequences))
+    for position in range(shortest):
+        if len({sequence[position] for sequence in sequences}) > 1:
+            return position
+    return shortest - 1

@@ -1,0 +1,62 @@
+"""Pearson correlation, one or many at a time, and the scenarios that items belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from entangle_lens.errors import EntangleError
+
+MIN_CLUSTERS = 8
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which scenario each item belongs to.
+
+    ``codes`` numbers the scenarios 0, 1, ... in order of first appearance. Fewer than eight
+    scenarios are refused: with so few, no resampling interval keeps its level.
+    """
+
+    codes: Int[np.ndarray, " items"]
+
+    @classmethod
+    def of(cls, scenario_ids: Sequence[str]) -> Clusters:
+        """Number the scenarios of ``scenario_ids``, one id an item."""
+        numbers: dict[str, int] = {}
+        codes = [numbers.setdefault(scenario, len(numbers)) for scenario in scenario_ids]
+        if len(numbers) < MIN_CLUSTERS:
+            raise EntangleError(
+                f"{len(numbers)} scenarios were given, and a scenario-clustered interval "
+                f"needs at least {MIN_CLUSTERS}"
+            )
+        return cls(np.asarray(codes))
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.codes)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of scenarios."""
+        return int(self.codes.max()) + 1
+
+    def sums(self, values: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... clusters"]:
+        """Sum ``values`` within each scenario."""
+        one_hot = np.eye(self.n_clusters)[self.codes]
+        return np.asarray(values @ one_hot)
+
+
+def pearson(
+    x: Float[np.ndarray, "... items"], y: Float[np.ndarray, "... items"]
+) -> Float[np.ndarray, "..."]:
+    """Return Pearson's r over the last axis, broadcasting the others; NaN where one is constant."""
+    x = x - x.mean(-1, keepdims=True)
+    y = y - y.mean(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+    return np.asarray(np.clip(r, -1.0, 1.0))

@@ -1,0 +1,19 @@
+"""What a model is asked: items, contrast pairs, questions, controls, as checked tables."""
+
+from entangle_lens.stimuli.folder import BUNDLED_STIMULI, check_stimuli, load_stimuli
+from entangle_lens.stimuli.questions import Question, Scale
+from entangle_lens.stimuli.sets import ContrastSet, ControlSet, ItemSet, Stimuli
+from entangle_lens.stimuli.tables import Problem
+
+__all__ = [
+    "BUNDLED_STIMULI",
+    "ContrastSet",
+    "ControlSet",
+    "ItemSet",
+    "Problem",
+    "Question",
+    "Scale",
+    "Stimuli",
+    "check_stimuli",
+    "load_stimuli",
+]

@@ -1,0 +1,187 @@
+"""The form of the stimulus tables: columns, levels, and what is wrong with a table."""
+
+from __future__ import annotations
+
+import csv
+import string
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from entangle_lens.errors import choices
+
+FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
+VALUES = ("moral", "grammar", "economic")
+SECONDARY = ("grammar", "economic")
+MORAL_LEVELS = ("-1", "0", "1")
+CORRUPTION_LEVELS = ("1", "2", "3", "4")
+
+Check = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a stimulus folder: where, and what was expected."""
+
+    table: str
+    message: str
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        place = self.table
+        if self.row is not None:
+            place += f" row {self.row}"
+        if self.column is not None:
+            place += f", column {self.column}"
+        return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The form of one table: its required columns with the check of each cell, and its id."""
+
+    columns: dict[str, Check]
+    id_column: str | None = None
+    required: bool = False
+
+
+def _text(cell: str) -> str | None:
+    return None if cell else "is empty, and text was expected"
+
+
+def _anything(cell: str) -> str | None:
+    return None
+
+
+def _one_of(*levels: str) -> Check:
+    def check(cell: str) -> str | None:
+        if cell in levels:
+            return None
+        return f"unknown level {cell!r}; the levels are {choices(levels)}"
+
+    return check
+
+
+def _number(cell: str) -> str | None:
+    try:
+        finite = abs(float(cell)) < float("inf")
+    except ValueError:
+        finite = False
+    return None if finite else f"{cell!r} is not a number"
+
+
+def _number_or_empty(cell: str) -> str | None:
+    return None if cell == "" else _number(cell)
+
+
+def _instruction(cell: str) -> str | None:
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(cell) if name is not None}
+    except ValueError as error:
+        return f"has a stray brace ({error})"
+    if fields != {"low", "high"}:
+        return "must name the ends of the scale as {low} and {high}, and hold no other field"
+    return None
+
+
+TABLES: dict[str, Table] = {
+    "items": Table(
+        {
+            "item_id": _text,
+            "scenario_id": _text,
+            "set": _one_of("moral_grammar", "moral_economic"),
+            "split": _one_of("test"),
+            "text": _text,
+            "moral": _one_of(*MORAL_LEVELS),
+            "corruption": _one_of(*CORRUPTION_LEVELS),
+            "price": _number_or_empty,
+            "log_price": _number_or_empty,
+        },
+        id_column="item_id",
+        required=True,
+    ),
+    "contrasts": Table(
+        {
+            "pair_id": _text,
+            "scenario_id": _text,
+            "value": _one_of(*VALUES, "valence"),
+            "split": _one_of("fit", "select"),
+            "positive": _text,
+            "negative": _text,
+        },
+        id_column="pair_id",
+        required=True,
+    ),
+    "questions": Table(
+        {
+            "value": _text,
+            "paraphrase": _text,
+            "polarity": _one_of("ascending", "descending"),
+            "instruction": _instruction,
+            "answer_prefix": _anything,
+        },
+        required=True,
+    ),
+    "phrases": Table({"value": _one_of(*VALUES), "pole": _one_of("high", "low"), "phrase": _text}),
+    "controls": Table(
+        {"control_id": _text, "set": _text, "text": _text, "number": _number},
+        id_column="control_id",
+    ),
+    "neutral": Table({"prompt_id": _text, "text": _text}, id_column="prompt_id"),
+    "minimal_pairs": Table(
+        {"pair_id": _text, "phenomenon": _text, "grammatical": _text, "ungrammatical": _text},
+        id_column="pair_id",
+    ),
+    "human": Table(
+        {"item_id": _text, "value": _one_of(*VALUES), "mean": _number, "se": _number, "n": _number}
+    ),
+}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV as text, one string a cell, nothing guessed; ``nan`` cells become empty."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    header = [name.strip() for name in rows[0]] if rows else []
+    width = len(header)
+    body = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows[1:] if row]
+    table = pd.DataFrame([row[:width] for row in body], columns=header, dtype=str)
+    return table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True)
+
+
+def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:
+    """Yield what is wrong with the columns, cells and ids of one table."""
+    form, file = TABLES[name], f"{name}.csv"
+    missing = [column for column in form.columns if column not in table]
+    if missing:
+        yield Problem(
+            file,
+            f"lacks column {choices(missing)}; it has {choices(table.columns) or 'none'} and "
+            f"needs {choices(form.columns)}",
+        )
+        return
+    if table.empty:
+        yield Problem(file, "has no rows")
+    for column, check in form.columns.items():
+        for row, cell in enumerate(table[column], start=FIRST_ROW):
+            message = check(cell)
+            if message is not None:
+                yield Problem(file, message, row, column)
+    if form.id_column is not None:
+        yield from duplicate_problems(file, table, [form.id_column])
+
+
+def duplicate_problems(file: str, table: pd.DataFrame, columns: Sequence[str]) -> Iterator[Problem]:
+    """Yield each row whose ``columns`` repeat an earlier row."""
+    first_row: dict[tuple[str, ...], int] = {}
+    keys = zip(*(table[column] for column in columns), strict=True)
+    for row, key in enumerate(keys, start=FIRST_ROW):
+        if key in first_row and all(key):
+            shown = " / ".join(key)
+            yield Problem(
+                file, f"{shown!r} stands already in row {first_row[key]}", row, columns[0]
+            )
+        first_row.setdefault(key, row)
