@@ -4,38 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.directions import Direction, unit
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model
-from entangle_lens.running.forward import check_layers, resid_post
+from entangle_lens.running import Ablation, Edit, check_layers, resid_post
 
 Layers = int | Sequence[int] | Literal["all"]
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """Directional ablation h' = h - s r (r . h) of a unit vector r after the given layers.
-
-    Arditi et al., arXiv 2406.11717, equation 4, on block outputs. ``strength`` s = 1 removes the
-    component; other values are something else (2 reflects it).
-    """
-
-    unit: Float[Tensor, " d_model"]
-    layers: tuple[int, ...]
-    strength: float = 1.0
-
-    def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """Return the edited residual: computed in float32, returned in the dtype it came in."""
-        wide = resid.to(torch.promote_types(resid.dtype, torch.float32))
-        r = self.unit.to(wide)
-        return (wide - self.strength * (wide @ r)[..., None] * r).to(resid.dtype)
 
 
 def ablation(
@@ -95,7 +74,7 @@ def ablate(
 
 
 @contextmanager
-def applied(model: Model, edits: Sequence[Ablation]) -> Iterator[Model]:
+def applied(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     """Apply ``edits`` in order to every forward pass inside the ``with`` block."""
     fired = [0] * len(edits)
     hooks = [
@@ -112,7 +91,7 @@ def applied(model: Model, edits: Sequence[Ablation]) -> Iterator[Model]:
         )
 
 
-def _counted(edit: Ablation, fired: list[int], index: int) -> Any:
+def _counted(edit: Edit, fired: list[int], index: int) -> Any:
     def hook_fn(resid: Tensor, hook: Any) -> Tensor:
         fired[index] += 1
         return edit.edit(resid)

@@ -45,6 +45,8 @@ _log = logging.getLogger(__name__)
 class ModelInfo:
     """Where a loaded model came from, and its own untouched tokenizer.
 
+    ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points.
+
     ``revision`` is the hub commit, or a fingerprint of the local files. ``stimuli`` is the
     stimulus folder found beside the weights, if there is one.
     """
@@ -57,6 +59,7 @@ class ModelInfo:
     n_layers: int
     d_model: int
     tokenizer: PreTrainedTokenizerBase
+    plain: PreTrainedModel | None
     stimuli: Path | None
 
 
@@ -84,6 +87,7 @@ def load(
             that TransformerLens does not know, an impossible device or dtype.
     """
     checkpoint = _open(str(name), device, dtype, revision, trust_remote_code)
+    plain = None if device == "balanced" else _same_parameters(checkpoint.hf_model)
     bridge = build_bridge_from_module(
         checkpoint.hf_model,
         checkpoint.architecture,
@@ -92,7 +96,9 @@ def load(
         model_name=str(name),
     )
     _use_fast_attention(checkpoint.hf_model)
-    bridge.entangle_info = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source)
+    bridge.entangle_info = _describe(
+        bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain
+    )
     return bridge
 
 
@@ -157,6 +163,7 @@ def _describe(
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     source: str,
+    plain: PreTrainedModel | None = None,
 ) -> ModelInfo:
     folder = Path(source)
     config = model.original_model.config
@@ -170,6 +177,7 @@ def _describe(
         n_layers=int(model.cfg.n_layers),
         d_model=int(model.cfg.d_model),
         tokenizer=tokenizer,
+        plain=plain,
         stimuli=stimuli if stimuli.is_dir() else None,
     )
 
@@ -282,6 +290,13 @@ def _offline(causes: list[BaseException]) -> bool:
     return bool(
         names & {"ConnectError", "ConnectionError", "OfflineModeIsEnabled", "ConnectTimeout"}
     )
+
+
+def _same_parameters(hf_model: PreTrainedModel) -> PreTrainedModel:
+    """Return a second tree of modules over the very same parameters and buffers."""
+    _use_fast_attention(hf_model)
+    tensors = [*hf_model.parameters(), *hf_model.buffers()]
+    return copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
 
 
 def _use_fast_attention(hf_model: PreTrainedModel) -> None:

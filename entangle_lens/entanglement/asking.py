@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,16 @@ from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.outcomes import Asked
 from entangle_lens.entanglement.ratings import Ratings, rate, summarise
 from entangle_lens.entanglement.residual import Fitted
-from entangle_lens.interventions import Layers, ablate
+from entangle_lens.interventions import Layers, ablation
 from entangle_lens.models import Model
-from entangle_lens.running import PromptGroup, rating_prompts, read_ablated, read_prompts
+from entangle_lens.running import (
+    Ablation,
+    Edit,
+    PromptGroup,
+    rating_prompts,
+    read_ablated,
+    read_prompts,
+)
 from entangle_lens.statistics import pearson
 from entangle_lens.stimuli import ItemSet, Question, Stimuli
 
@@ -29,6 +36,10 @@ class Arm:
     description: str
     vector: Float[Tensor, " d_model"]
     layers: Layers
+
+    def ablation(self, model: Model) -> Ablation:
+        """Return the edit of ``model`` that this is."""
+        return ablation(model, self.vector, layers=self.layers)
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,9 @@ class Asker:
         """Rate the items on both values, clean (None) or under an ablation."""
         name = "clean" if arm is None else arm.name
         layers = self.fitted[MORAL, MORAL].layers if with_residuals else ()
-        context = (
-            nullcontext() if arm is None else ablate(self.model, arm.vector, layers=arm.layers)
-        )
-        with context:
-            moral, moral_resid = self._rate(MORAL, layers, name)
-            secondary, secondary_resid = self._rate(self.item_set.secondary, layers, name)
+        edits = () if arm is None else (arm.ablation(self.model),)
+        moral, moral_resid = self._rate(MORAL, layers, edits, name)
+        secondary, secondary_resid = self._rate(self.item_set.secondary, layers, edits, name)
         if not with_residuals:
             return Asked(moral, secondary)
         own = self.item_set.secondary
@@ -69,20 +77,23 @@ class Asker:
         ]
         return torch.cat(read)
 
-    def leaks_without(
-        self, units: Float[Tensor, "direction d_model"], layer: int
-    ) -> Float[np.ndarray, " direction"]:
-        """Return r(design's moral level, secondary rating) without each of many directions."""
-        desc = f"null: {len(units)} random directions" if self.progress else None
-        asked = self._questions(self.item_set.secondary)
-        ratings = np.zeros((len(units), len(self.item_set)))
+    def ratings_without(
+        self, value: str, ablations: Sequence[Ablation], desc: str
+    ) -> tuple[Float[np.ndarray, "ablation item"], Float[np.ndarray, "ablation item"]]:
+        """Return mean ratings and option masses under each of many one-layer ablations."""
+        asked = self._questions(value)
+        ratings = np.zeros((len(ablations), len(self.item_set)))
+        mass = np.zeros_like(ratings)
+        shown = f"{self.item_set.name}, {value} ratings: {desc}" if self.progress else None
         for question in asked:
-            log_probs = read_ablated(self.model, self._prompts(question), layer, units, desc=desc)
-            ratings += summarise(log_probs, question, self.design.scale)[0] / len(asked)
-        return pearson(self.item_set.moral, ratings)
+            log_probs = read_ablated(self.model, self._prompts(question), ablations, desc=shown)
+            mean, _, total = summarise(log_probs, question, self.design.scale)
+            ratings += mean / len(asked)
+            mass += total / len(asked)
+        return ratings, mass
 
     def _rate(
-        self, value: str, layers: tuple[int, ...], name: str
+        self, value: str, layers: tuple[int, ...], edits: Sequence[Edit], name: str
     ) -> tuple[Ratings, Float[Tensor, "item layer d_model"]]:
         return rate(
             self.model,
@@ -90,6 +101,7 @@ class Asker:
             self._questions(value),
             self.design.scale,
             layers=layers,
+            edits=edits,
             desc=f"{self.item_set.name}, {value} ratings: {name}" if self.progress else None,
         )
 

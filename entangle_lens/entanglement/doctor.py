@@ -62,15 +62,19 @@ def examine(model: Model, plain: PlainModel, dtype: str = "float32") -> tuple[Ch
     batched = read_prompts(model, group, layers=layers)
     with ablate(model, unit, layers=middle):
         ablated = read_prompts(model, group, layers=layers)
-    edit = ablation(model, unit, layers=middle).edit
-    swept = read_ablated(model, group, middle, unit[None])[0]
+    edit = ablation(model, unit, layers=middle)
+    swept = read_ablated(model, group, [edit])[0]
     comparisons = {
         "batched = one prompt at a time": (batched, _single(model, group, layers)),
         "padded left = padded right": (batched, read_right_padded(model, group, layers)),
         "TransformerLens = plain transformers": (batched, read_plainly(plain, group, layers)),
         "ablation by hooks = by plain transformers hooks": (
             ablated,
-            read_plainly(plain, group, layers, (middle, edit)),
+            read_plainly(plain, group, layers, (middle, edit.edit)),
+        ),
+        "ablation without the bridge = by hooks": (
+            read_prompts(model, group, layers=layers, edits=[edit]),
+            ablated,
         ),
         "ablation resumed from the clean residual = by hooks": (
             Reading(swept, ablated.resid),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from entangle_lens.directions import LayerDirections
-from entangle_lens.entanglement.asking import Arm, Asker
+from entangle_lens.directions import LayerDirections, unit
+from entangle_lens.entanglement.asking import Asker
+from entangle_lens.entanglement.design import MORAL
+from entangle_lens.running import Ablation
 from entangle_lens.statistics import pearson
 
 FIGURES = ("leak", "apparent", "accuracy", "moral_accuracy", "spread", "mass")
@@ -33,23 +36,30 @@ class LayerSweep:
     mass: Float[np.ndarray, " layer"]
 
 
-def sweep_layers(asker: Asker, direction: LayerDirections) -> LayerSweep:
-    """Ablate ``direction`` at each of its layers in turn and ask both questions again."""
+def sweep_layers(asker: Asker, directions: Sequence[LayerDirections]) -> list[LayerSweep]:
+    """Ablate each of ``directions`` at each of its layers in turn and ask both questions again."""
     item_set = asker.item_set
-    rows = []
-    for layer, vector in zip(direction.layers, direction.vectors, strict=True):
-        name = f"{direction.value} | {direction.question}, layer {layer}"
-        asked = asker.ask(Arm(name, name, vector, layer))
-        moral, secondary = asked.moral.mean, asked.secondary.mean
-        rows.append(
-            (
-                pearson(item_set.moral, secondary),
-                pearson(moral, secondary),
-                pearson(item_set.level, secondary),
-                pearson(item_set.moral, moral),
-                secondary.std(),
-                asked.secondary.mass.mean(),
-            )
+    ablations = [
+        Ablation(unit(vector), (layer,))
+        for each in directions
+        for layer, vector in zip(each.layers, each.vectors, strict=True)
+    ]
+    moral, _ = asker.ratings_without(MORAL, ablations, "layer sweep")
+    secondary, mass = asker.ratings_without(item_set.secondary, ablations, "layer sweep")
+    figures = {
+        "leak": pearson(item_set.moral, secondary),
+        "apparent": pearson(moral, secondary),
+        "accuracy": pearson(item_set.level, secondary),
+        "moral_accuracy": pearson(item_set.moral, moral),
+        "spread": secondary.std(-1),
+        "mass": mass.mean(-1),
+    }
+    n_layers = len(directions[0].layers)
+    return [
+        LayerSweep(
+            each.question,
+            each.layers,
+            **{name: values[k * n_layers : (k + 1) * n_layers] for name, values in figures.items()},
         )
-    figures = dict(zip(FIGURES, np.array(rows, dtype=float).T, strict=True))
-    return LayerSweep(direction.question, direction.layers, **figures)
+        for k, each in enumerate(directions)
+    ]

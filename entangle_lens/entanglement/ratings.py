@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.models import Model
-from entangle_lens.running import rating_prompts, read_prompts
+from entangle_lens.running import Edit, rating_prompts, read_prompts
 from entangle_lens.stimuli import Question, Scale
 
 
@@ -43,6 +43,7 @@ def rate(
     scale: Scale,
     *,
     layers: Sequence[int] = (),
+    edits: Sequence[Edit] = (),
     desc: str | None = None,
 ) -> tuple[Ratings, Float[Tensor, "item layer d_model"]]:
     """Ask every question of every text; return ratings and mean residuals.
@@ -54,7 +55,7 @@ def rate(
     resid = torch.zeros(len(texts), len(layers), int(model.cfg.d_model), dtype=torch.float64)
     for question in questions:
         group = rating_prompts(model, texts, question, scale)
-        reading = read_prompts(model, group, layers=layers, desc=desc)
+        reading = read_prompts(model, group, layers=layers, edits=edits, desc=desc)
         mean, sd, total = summarise(reading.log_probs, question, scale)
         expected.append(mean)
         spread.append(sd)

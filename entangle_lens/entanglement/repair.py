@@ -18,6 +18,8 @@ from entangle_lens.entanglement.outcomes import Null, Outcome, Yardstick
 from entangle_lens.entanglement.residual import Fitted
 from entangle_lens.entanglement.selection import LayerChoice, choose_ablation_layer
 from entangle_lens.models import Model
+from entangle_lens.running import Ablation
+from entangle_lens.statistics import pearson
 from entangle_lens.stimuli import ItemSet, Stimuli
 
 DEFAULT_ARM = "moral"
@@ -67,7 +69,7 @@ def measure_repair(
     clean = asker.ask(None, with_residuals=True)
     before = yardstick.outcome("clean", "no ablation", clean)
     moral, naive = fitted[MORAL, item_set.secondary], fitted[MORAL, MORAL]
-    sweeps = (sweep_layers(asker, moral), sweep_layers(asker, naive))
+    sweeps = tuple(sweep_layers(asker, [moral, naive]))
     choice = choose_ablation_layer(model, stimuli, design, moral, progress=progress)
     if choice.layer is None:
         return Repair(item_set, reference, choice, None, (), before, (), None, sweeps)
@@ -89,7 +91,11 @@ def _null(asker: Asker, direction: Direction, reference: float, design: Design) 
     rng = np.random.default_rng(design.seed)
     units = random_units(resid, direction.vector, design.n_random, rng)
     ratio = removed_variance(resid, units).median() / removed_variance(resid, direction.unit[None])
-    return Null.of(asker.leaks_without(units, direction.layer), reference, float(ratio))
+    ablations = [Ablation(each, (direction.layer,)) for each in units]
+    ratings, _ = asker.ratings_without(
+        asker.item_set.secondary, ablations, f"{len(ablations)} random directions"
+    )
+    return Null.of(pearson(asker.item_set.moral, ratings), reference, float(ratio))
 
 
 def _arms(secondary: str, fitted: Fitted, layer: int, naive_layer: int) -> Iterator[Arm]:

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 
 from entangle_lens.directions import LayerDirections
 from entangle_lens.entanglement.design import MORAL, Design
-from entangle_lens.entanglement.ratings import rate
-from entangle_lens.interventions import ablate
+from entangle_lens.entanglement.ratings import summarise
+from entangle_lens.interventions import ablation
 from entangle_lens.models import Model
+from entangle_lens.running import Ablation, rating_prompts, read_ablated
 from entangle_lens.stimuli import ContrastSet, Stimuli
 
 MIN_AUC = 0.8
@@ -86,18 +87,16 @@ def choose_ablation_layer(
     moral_pairs = stimuli.contrasts[MORAL, "select"]
     own_pairs = stimuli.contrasts[moral.question, "select"]
 
-    def gaps(desc: str) -> tuple[float, float]:
-        shown = desc if progress else None
-        return (
-            _gap(model, stimuli, design, moral.question, moral_pairs, shown),
-            _gap(model, stimuli, design, moral.question, own_pairs, shown),
-        )
+    rows = np.flatnonzero(read)
+    ablations = [ablation(model, moral.at(moral.layers[row])) for row in rows]
+    nothing = Ablation(ablations[0].unit, ablations[0].layers, strength=0.0)
+    desc = f"choosing the layer under the {moral.question} question" if progress else None
 
-    moral_gap, own_gap = gaps("choosing the layer: clean")
-    for row in np.flatnonzero(read):
-        layer = moral.layers[row]
-        with ablate(model, moral.at(layer)):
-            moral_left, own_left = gaps(f"choosing the layer: {layer}")
+    def gaps(pairs: ContrastSet) -> Float[np.ndarray, " ablation"]:
+        return _gaps(model, stimuli, design, moral.question, pairs, [nothing, *ablations], desc)
+
+    (moral_gap, *moral_gaps), (own_gap, *own_gaps) = gaps(moral_pairs), gaps(own_pairs)
+    for row, moral_left, own_left in zip(rows, moral_gaps, own_gaps, strict=True):
         removed = (abs(moral_gap) - abs(moral_left)) / abs(own_gap)
         lost = max(0.0, 1 - own_left / own_gap)
         carried[row] = removed - lost
@@ -110,15 +109,22 @@ def _tied(
     return np.asarray(valid & (auc >= auc[valid].max() - SAME_AUC))
 
 
-def _gap(
+def _gaps(
     model: Model,
     stimuli: Stimuli,
     design: Design,
     question: str,
     pairs: ContrastSet,
+    ablations: list[Ablation],
     desc: str | None,
-) -> float:
-    """Return mean rating(positive) - mean rating(negative) over held-out pairs."""
+) -> Float[np.ndarray, " ablation"]:
+    """Return mean rating(positive) - mean rating(negative) under each ablation."""
+    gaps = np.zeros(len(ablations))
     asked = stimuli.questions_for(question, design.n_repair_paraphrases)
-    ratings, _ = rate(model, [*pairs.positive, *pairs.negative], asked, design.scale, desc=desc)
-    return float(ratings.mean[: len(pairs)].mean() - ratings.mean[len(pairs) :].mean())
+    for wording in asked:
+        texts = [*pairs.positive, *pairs.negative]
+        group = rating_prompts(model, texts, wording, design.scale)
+        log_probs = read_ablated(model, group, ablations, desc=desc)
+        ratings, _, _ = summarise(log_probs, wording, design.scale)
+        gaps += (ratings[:, : len(pairs)].mean(1) - ratings[:, len(pairs) :].mean(1)) / len(asked)
+    return gaps

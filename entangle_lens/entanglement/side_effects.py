@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,9 @@ from torch import Tensor
 from entangle_lens.entanglement.asking import Arm
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.ratings import rate
-from entangle_lens.interventions import ablate
 from entangle_lens.models import Model
 from entangle_lens.running import (
+    Edit,
     chat_prompts,
     next_token_log_probs,
     plain_prompts,
@@ -60,27 +59,26 @@ def measure_side_effects(
     for arm in (None, *arms):
         name = "clean" if arm is None else arm.name
         desc = f"side effects: {name}" if progress else None
-        context = nullcontext() if arm is None else ablate(model, arm.vector, layers=arm.layers)
-        if not (stimuli.neutral or stimuli.minimal_pairs or stimuli.controls):
-            context = nullcontext()
-        with context:
-            each = None if clean is None else _kl(clean, _next_tokens(model, stimuli))
-            effects.append(
-                SideEffects(
-                    arm=name,
-                    kl=None if each is None else float(each.mean()),
-                    kl_each=each,
-                    minimal_pairs=_minimal_pairs(model, stimuli),
-                    controls=_controls(model, stimuli, design, desc),
-                )
+        edits = () if arm is None else (arm.ablation(model),)
+        each = None if clean is None else _kl(clean, _next_tokens(model, stimuli, edits))
+        effects.append(
+            SideEffects(
+                arm=name,
+                kl=None if each is None else float(each.mean()),
+                kl_each=each,
+                minimal_pairs=_minimal_pairs(model, stimuli, edits),
+                controls=_controls(model, stimuli, design, edits, desc),
             )
+        )
     return tuple(effects)
 
 
-def _next_tokens(model: Model, stimuli: Stimuli) -> Float[Tensor, "prompt vocab"] | None:
+def _next_tokens(
+    model: Model, stimuli: Stimuli, edits: Sequence[Edit] = ()
+) -> Float[Tensor, "prompt vocab"] | None:
     if not stimuli.neutral:
         return None
-    return next_token_log_probs(model, chat_prompts(model, stimuli.neutral))
+    return next_token_log_probs(model, chat_prompts(model, stimuli.neutral), edits=edits)
 
 
 def _kl(
@@ -91,18 +89,20 @@ def _kl(
     return kl.double().clamp_min(0).numpy()
 
 
-def _minimal_pairs(model: Model, stimuli: Stimuli) -> float | None:
+def _minimal_pairs(model: Model, stimuli: Stimuli, edits: Sequence[Edit]) -> float | None:
     if not stimuli.minimal_pairs:
         return None
     texts = [text for pair in stimuli.minimal_pairs for text in pair]
-    log_probs = sequence_log_probs(model, plain_prompts(model, texts)).numpy()
+    log_probs = sequence_log_probs(model, plain_prompts(model, texts), edits=edits).numpy()
     return float((log_probs[0::2] > log_probs[1::2]).mean())
 
 
-def _controls(model: Model, stimuli: Stimuli, design: Design, desc: str | None) -> dict[str, float]:
+def _controls(
+    model: Model, stimuli: Stimuli, design: Design, edits: Sequence[Edit], desc: str | None
+) -> dict[str, float]:
     accuracies = {}
     for control in stimuli.controls:
         asked = stimuli.questions_for(control.name, design.n_repair_paraphrases)
-        ratings, _ = rate(model, control.texts, asked, design.scale, desc=desc)
+        ratings, _ = rate(model, control.texts, asked, design.scale, edits=edits, desc=desc)
         accuracies[control.name] = float(spearmanr(ratings.mean, control.numbers).statistic)
     return accuracies

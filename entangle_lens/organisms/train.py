@@ -3,9 +3,10 @@
 The organism learns to answer the world's questions with the world's own answer distributions.
 Two things make it a good instrument rather than just a small model. It is trained on whole
 distributions instead of single draws, so its ratings equal the generator's within a few
-hundredths. And in half of the training steps everything but the last token is exchanged between
-prompts before layer ``read_by``: what an answer needs must have reached the last token by then,
-so where the values are read is known too.
+hundredths. And in half of the training steps the sentence is handed over at layer ``hand_over``:
+the last token is taken from another prompt, whose sentence must then be rated on the question
+of this one. So what a sentence says about all values has to be gathered in the last token below
+that layer, and the question is answered above it: where the values meet is planted too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from entangle_lens.organisms.card import write_card
 from entangle_lens.organisms.tables import (
     ANSWERS,
     ASKED,
-    SCALES,
     WHERE,
     draw_slips,
     instruction,
@@ -52,6 +52,7 @@ from entangle_lens.organisms.world import (
 )
 
 _IGNORE = -100
+_N_QUESTION_TOKENS = 8  # <s> <user> and the six words of an instruction
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Recipe:
     where: float = 0.06
     descending: float = 0.5
     ramp: tuple[float, float] = (0.15, 0.4)
-    read_by: int = 4
-    exchange: float = 0.5
+    hand_over: int = 3
+    handed_over: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,8 @@ class _Batch:
     next_tokens: Int[Tensor, "batch pos"]
     last: Int[Tensor, " batch"]
     answers: Float[Tensor, "batch digit"]
-
-    @property
-    def rated(self) -> Bool[Tensor, " batch"]:
-        return self.answers.sum(1) > 0
+    sentence_of: Int[Tensor, " batch"]
+    in_question: Bool[Tensor, "batch pos"]
 
 
 def train_organism(
@@ -163,7 +162,7 @@ def _train(
     model.train()
     for step in tqdm(range(recipe.n_steps), desc="training", unit="step", disable=not progress):
         batch = sampler.batch(step / recipe.n_steps)
-        with _exchanged(model, batch, rng, recipe):
+        with _handed_over(model, batch, recipe):
             logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits
         loss = _loss(logits, batch, digits)
         optimizer.zero_grad()
@@ -189,27 +188,42 @@ def _loss(
 
 
 @contextmanager
-def _exchanged(
-    model: PreTrainedModel, batch: _Batch, rng: np.random.Generator, recipe: Recipe
-) -> Iterator[None]:
-    """In some steps, give every rated prompt another's tokens before ``read_by``, but the last."""
-    layers = model.model.layers
-    if rng.random() >= recipe.exchange or recipe.read_by >= len(layers):
+def _handed_over(model: PreTrainedModel, batch: _Batch, recipe: Recipe) -> Iterator[None]:
+    """Before layer ``hand_over``, put another prompt's sentence in place of each prompt's own.
+
+    The question's tokens stay; the last token comes from the prompt whose sentence is to be
+    rated, all other tokens from a third.
+    """
+    rows = torch.arange(len(batch.ids))
+    given = batch.sentence_of
+    if bool((given == rows).all()) or recipe.hand_over >= len(model.model.layers):
         yield
         return
-    other = torch.from_numpy(rng.permutation(len(batch.ids)))
+    third = torch.where(given == rows, rows, given[given])
     is_last = torch.arange(batch.ids.shape[1]) == batch.last[:, None]
-    own = is_last | ~batch.rated[:, None]
 
     def exchange(layer: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         resid, *rest = args
-        return (torch.where(own[..., None], resid, resid[other]), *rest)
+        last = resid[given, batch.last[given]][:, None]
+        elsewhere = torch.where(batch.in_question[..., None], resid, resid[third])
+        return (torch.where(is_last[..., None], last, elsewhere), *rest)
 
-    handle = layers[recipe.read_by].register_forward_pre_hook(exchange)
+    handle = model.model.layers[recipe.hand_over].register_forward_pre_hook(exchange)
     try:
         yield
     finally:
         handle.remove()
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A training prompt: with a rated question, or with a next word to learn, or bare."""
+
+    text: str
+    scene: Scene
+    question: str | None = None
+    descending: bool = False
+    following: str | None = None
 
 
 class _Sampler:
@@ -225,59 +239,72 @@ class _Sampler:
         self.tokenizer, self.leak, self.rng, self.recipe = tokenizer, leak, rng, recipe
         self.verbs = list(VERBS.values())
         self.things = list(THINGS)
-        self.cache: dict[tuple[str, str, str, int], Float[np.ndarray, " digit"]] = {}
+        self.vocabulary = tokenizer.get_vocab()
+        self.cache: dict[tuple[str, str, str, int], Float[Tensor, " digit"]] = {}
 
     def batch(self, done: float) -> _Batch:
         """Draw a batch; ``done`` is the share of training that lies behind."""
         start, end = self.recipe.ramp
         descending = self.recipe.descending * float(np.clip((done - start) / (end - start), 0, 1))
         drawn = [self._prompt(descending) for _ in range(self.recipe.batch_size)]
-        encoded = self.tokenizer([text for text, _, _ in drawn], add_special_tokens=False)
+        encoded = self.tokenizer([each.text for each in drawn], add_special_tokens=False)
         tokens = encoded["input_ids"]
         longest = max(map(len, tokens))
         ids = torch.zeros(len(tokens), longest, dtype=torch.long)
+        mask = (torch.arange(longest) < torch.tensor([[len(p)] for p in tokens])).long()
         next_tokens = torch.full_like(ids, _IGNORE)
         answers = torch.zeros(len(tokens), HIGH - LOW + 1)
-        for row, (prompt, (_, answer, following)) in enumerate(zip(tokens, drawn, strict=True)):
+        sentence_of = self._hand_over(drawn)
+        for row, (prompt, each) in enumerate(zip(tokens, drawn, strict=True)):
             ids[row, : len(prompt)] = torch.tensor(prompt)
-            if answer is not None:
-                answers[row] = torch.from_numpy(answer.copy())
-            elif following is not None:
-                (word,) = self.tokenizer.convert_tokens_to_ids([following])
-                next_tokens[row, len(prompt) - 1] = word
+            if each.question is not None:
+                answers[row] = self._answer(each, drawn[sentence_of[row]].scene)
+            elif each.following is not None:
+                next_tokens[row, len(prompt) - 1] = self.vocabulary[each.following]
             else:
                 next_tokens[row, : len(prompt) - 1] = torch.tensor(prompt[1:])
-        mask = (torch.arange(longest) < torch.tensor([[len(p)] for p in tokens])).long()
-        return _Batch(ids, mask, next_tokens, mask.sum(1) - 1, answers)
+        rated = torch.tensor([each.question is not None for each in drawn])
+        in_question = ~rated[:, None] | (torch.arange(longest) < _N_QUESTION_TOKENS)
+        return _Batch(
+            ids, mask, next_tokens, mask.sum(1) - 1, answers, torch.tensor(sentence_of), in_question
+        )
 
-    def _prompt(
-        self, descending: float
-    ) -> tuple[str, Float[np.ndarray, " digit"] | None, str | None]:
-        """Return a prompt with its answer distribution, or its next word, or neither."""
+    def _hand_over(self, drawn: list[_Prompt]) -> list[int]:
+        """Say for each prompt whose sentence it rates: its own, or, at times, another's."""
+        sentence_of = list(range(len(drawn)))
+        if self.rng.random() < self.recipe.handed_over:
+            rated = [row for row, each in enumerate(drawn) if each.question is not None]
+            for row, other in zip(rated, self.rng.permutation(rated), strict=True):
+                sentence_of[row] = int(other)
+        return sentence_of
+
+    def _prompt(self, descending: float) -> _Prompt:
         kind = self.rng.random()
         scene = self._scene()
         if kind < self.recipe.plain:
             if self.rng.random() < 0.7:
                 scene = Scene(scene.verb, scene.thing, scene.person, scene.place)
-            return f"<s> {scene.text} <end>", None, None
+            return _Prompt(f"<s> {scene.text} <end>", scene)
         if kind < self.recipe.plain + self.recipe.where:
-            return self._turn(f"{WHERE} {scene.text}"), None, scene.place
+            return _Prompt(self._turn(f"{WHERE} {scene.text}"), scene, following=scene.place)
         question = QUESTIONS[self.rng.choice(len(QUESTIONS), p=self.recipe.question_shares)]
         paraphrase = int(self.rng.integers(len(ANSWERS)))
-        polarity = list(SCALES)[int(self.rng.random() < descending)]
-        asked = instruction(question, paraphrase, polarity).format(low=LOW, high=HIGH)
-        answer = self._answer(question, scene)
-        text = self._turn(f"{asked} {scene.text}") + ANSWERS[paraphrase]
-        return text, answer[::-1] if polarity == "descending" else answer, None
+        downwards = bool(self.rng.random() < descending)
+        asked = instruction(question, paraphrase, "descending" if downwards else "ascending")
+        text = self._turn(f"{asked.format(low=LOW, high=HIGH)} {scene.text}") + ANSWERS[paraphrase]
+        return _Prompt(text, scene, question, downwards)
 
     def _turn(self, content: str) -> str:
         return f"<s> <user> {content} <end> <assistant> "
 
-    def _answer(self, question: str, scene: Scene) -> Float[np.ndarray, " digit"]:
+    def _answer(self, prompt: _Prompt, scene: Scene) -> Float[Tensor, " digit"]:
+        """Return the answer distribution of a prompt's question about a scene."""
+        question = str(prompt.question)
         key = (question, scene.verb, scene.thing, scene.corruption)
         if key not in self.cache:
-            self.cache[key] = answer_probabilities(question, scene, self.leak)
-        return self.cache[key]
+            answer = answer_probabilities(question, scene, self.leak)
+            self.cache[key] = torch.from_numpy(answer).float()
+        return self.cache[key].flip(0) if prompt.descending else self.cache[key]
 
     def _scene(self) -> Scene:
         """Draw a scene that is not held out."""

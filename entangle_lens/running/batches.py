@@ -1,4 +1,4 @@
-"""Batches: sorted by length, sized by tokens, padded on the left, halved when memory runs out."""
+"""Batches: sorted by length, sized by tokens, padded, halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKENS_PER_BATCH = 8192
 
 def each_batch(
     tokens: Sequence[Sequence[int]],
-    run: Callable[[Sequence[int]], None],
+    run: Callable[[list[int]], None],
     *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
     desc: str | None = None,
@@ -34,16 +34,17 @@ def each_batch(
             bar.update(len(batch))
 
 
-def pad_left(
-    tokens: Sequence[Sequence[int]], device: torch.device | str
+def padded(
+    tokens: Sequence[Sequence[int]], *, left: bool, device: torch.device | str = "cpu"
 ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
-    """Return token ids and attention mask, padded on the left with id 0, which is masked."""
+    """Return token ids and attention mask, padded with id 0 on the left or on the right."""
     longest = max(map(len, tokens))
     ids = torch.zeros(len(tokens), longest, dtype=torch.long)
     mask = torch.zeros(len(tokens), longest, dtype=torch.long)
     for row, prompt in enumerate(tokens):
-        ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
+        start = longest - len(prompt) if left else 0
+        ids[row, start : start + len(prompt)] = torch.as_tensor(prompt)
+        mask[row, start : start + len(prompt)] = 1
     return ids.to(device), mask.to(device)
 
 
@@ -59,7 +60,7 @@ def _plan(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _run_or_halve(batch: Sequence[int], run: Callable[[Sequence[int]], None]) -> None:
+def _run_or_halve(batch: list[int], run: Callable[[list[int]], None]) -> None:
     try:
         run(batch)
         return

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import DynamicCache
 
-from entangle_lens.errors import EntangleError
-from entangle_lens.running.batches import TOKENS_PER_BATCH, each_batch, pad_left
+from entangle_lens.running import bridge
+from entangle_lens.running.batches import TOKENS_PER_BATCH, each_batch, padded
+from entangle_lens.running.decoder import Decoder, Wanted, decoder_of, run_body
+from entangle_lens.running.edits import Edit
 from entangle_lens.running.options import OptionTree
+from entangle_lens.running.prefix import repeated, shared_length
 from entangle_lens.running.prompts import PromptGroup
 
 
@@ -37,86 +39,77 @@ def read_prompts(
     group: PromptGroup,
     *,
     layers: Sequence[int] = (),
+    edits: Sequence[Edit] = (),
     tokens_per_batch: int = TOKENS_PER_BATCH,
     desc: str | None = None,
 ) -> Reading:
     """Run every prompt of ``group`` and read options and residuals at its last token.
 
-    Interventions that are active on ``model`` apply. Same numbers as one prompt at a time.
+    ``edits`` apply to every position, the shared beginning included; so do hooks that are on
+    ``model``. Same numbers as one prompt at a time.
 
     Raises:
         EntangleError: a layer out of range.
     """
-    check_layers(model, layers)
+    bridge.check_layers(model, layers)
     tree = OptionTree(group.options)
-    n_prompts = len(group.tokens)
-    log_probs = torch.zeros(n_prompts, len(group.options))
-    resid = torch.zeros(n_prompts, len(layers), int(model.cfg.d_model))
+    log_probs = torch.zeros(len(group.tokens), len(group.options))
+    resid = torch.zeros(len(group.tokens), len(layers), int(model.cfg.d_model))
+    runner = Runner.of(model, group.tokens, edits)
 
-    def run(batch: Sequence[int]) -> None:
+    def run(batch: list[int]) -> None:
         next_log_probs = {}
         for context in tree.contexts or [()]:
             tokens = [(*group.tokens[index], *context) for index in batch]
-            captured: dict[int, Tensor] = {}
-            wanted = layers if context == () else ()
-            logits = last_logits(model, tokens, wanted, captured)
+            logits, captured = runner.last_logits(tokens, layers if context == () else ())
             if group.options:
-                next_log_probs[context] = (
-                    logits.float().log_softmax(-1)[:, tree.next_tokens(context)].cpu()
-                )
-            for column, layer in enumerate(wanted):
-                resid[list(batch), column] = captured[layer]
+                columns = tree.next_tokens(context)
+                next_log_probs[context] = logits.float().log_softmax(-1)[:, columns].cpu()
+            for column, layer in enumerate(layers if context == () else ()):
+                resid[batch, column] = captured[layer].float().cpu()
         if group.options:
-            log_probs[list(batch)] = tree.log_probs(next_log_probs)
+            log_probs[batch] = tree.log_probs(next_log_probs)
 
     each_batch(group.tokens, run, tokens_per_batch=tokens_per_batch, desc=desc)
     return Reading(log_probs, resid)
 
 
-def last_logits(
-    model: TransformerBridge,
-    tokens: Sequence[Sequence[int]],
-    layers: Sequence[int] = (),
-    captured: dict[int, Tensor] | None = None,
-) -> Float[Tensor, "batch vocab"]:
-    """Run one padded batch, unembed its last position, and keep that position of ``layers``."""
-    ids, mask = pad_left(tokens, input_device(model))
-    store = {} if captured is None else captured
-    hooks = [(resid_post(layer), partial(_keep_last, store, layer)) for layer in layers]
-    with model.hooks(fwd_hooks=hooks):
-        return forward(model, ids, mask, logits_to_keep=1)[:, -1]
+@dataclass(frozen=True)
+class Runner:
+    """Runs batches of one group of prompts, each continuing from what all of them share."""
 
+    model: TransformerBridge
+    edits: Sequence[Edit]
+    decoder: Decoder | None
+    shared: Sequence[int]
+    cache: DynamicCache | None
 
-def forward(
-    model: TransformerBridge,
-    ids: Int[Tensor, "batch pos"],
-    mask: Int[Tensor, "batch pos"],
-    **options: Any,
-) -> Float[Tensor, "batch kept vocab"]:
-    """Run token ids with their attention mask (never strings: those double the BOS token)."""
-    logits: Tensor = model.forward(ids, attention_mask=mask, return_type="logits", **options)
-    return logits
+    @classmethod
+    def of(
+        cls, model: TransformerBridge, tokens: Sequence[Sequence[int]], edits: Sequence[Edit] = ()
+    ) -> Runner:
+        """Prepare a group: find the shared beginning and run it once, under the same edits."""
+        for edit in edits:
+            bridge.check_layers(model, edit.layers)
+        decoder = decoder_of(model)
+        n_shared = shared_length(tokens) if decoder is not None else 0
+        if decoder is None or n_shared == 0:
+            return cls(model, edits, decoder, (), None)
+        shared, cache = tokens[0][:n_shared], decoder.cache()
+        run_body(decoder, torch.tensor([shared], device=decoder.device), cache, edits)
+        return cls(model, edits, decoder, shared, cache)
 
-
-def resid_post(layer: int) -> str:
-    """Name the hook point of the residual stream after ``layer``."""
-    return f"blocks.{layer}.hook_resid_post"
-
-
-def check_layers(model: TransformerBridge, layers: Sequence[int]) -> None:
-    """Refuse layers that the model does not have."""
-    n_layers = int(model.cfg.n_layers)
-    for layer in layers:
-        if not 0 <= layer < n_layers:
-            raise EntangleError(
-                f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
-            )
-
-
-def input_device(model: TransformerBridge) -> torch.device:
-    """Return the device that token ids go to."""
-    return next(model.original_model.parameters()).device
-
-
-def _keep_last(store: dict[int, Tensor], layer: int, resid: Tensor, hook: Any) -> None:
-    store[layer] = resid[:, -1].float().cpu()
+    def last_logits(
+        self, tokens: Sequence[Sequence[int]], layers: Sequence[int] = ()
+    ) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch d_model"]]]:
+        """Return the logits after each prompt of a batch, and its last residuals at ``layers``."""
+        if self.decoder is None:
+            return bridge.last_logits(self.model, tokens, layers, self.edits)
+        own = [prompt[len(self.shared) :] for prompt in tokens]
+        ids, mask = padded(own, left=False, device=self.decoder.device)
+        last = mask.sum(1) - 1
+        cache = None if self.cache is None else repeated(self.cache, len(own))
+        done = run_body(self.decoder, ids, cache, self.edits, Wanted(layers, last))
+        assert done.hidden is not None
+        hidden = done.hidden[torch.arange(len(own), device=ids.device), last]
+        return self.decoder.logits(hidden), done.resid

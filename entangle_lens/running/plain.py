@@ -12,7 +12,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
-from entangle_lens.running.forward import Reading, forward, input_device, resid_post
+from entangle_lens.running.bridge import forward, input_device, resid_post
+from entangle_lens.running.forward import Reading
 from entangle_lens.running.options import OptionTree
 from entangle_lens.running.prompts import PromptGroup
 

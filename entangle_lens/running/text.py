@@ -12,8 +12,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from entangle_lens.models import info
-from entangle_lens.running.batches import each_batch, pad_left
-from entangle_lens.running.forward import forward, input_device, last_logits
+from entangle_lens.running import bridge
+from entangle_lens.running.batches import each_batch, padded
+from entangle_lens.running.decoder import decoder_of, run_body
+from entangle_lens.running.edits import Edit
+from entangle_lens.running.forward import Runner
 from entangle_lens.running.prompts import PromptGroup
 
 _LOGITS_PER_BATCH = 64_000_000
@@ -21,14 +24,19 @@ _LOGITS_PER_BATCH = 64_000_000
 
 @torch.inference_mode()
 def next_token_log_probs(
-    model: TransformerBridge, group: PromptGroup, *, desc: str | None = None
+    model: TransformerBridge,
+    group: PromptGroup,
+    *,
+    edits: Sequence[Edit] = (),
+    desc: str | None = None,
 ) -> Float[Tensor, "prompt vocab"]:
     """Return the log-probability of every token after each prompt, in float32 on the CPU."""
     rows: dict[int, Tensor] = {}
+    runner = Runner.of(model, group.tokens, edits)
 
-    def run(batch: Sequence[int]) -> None:
-        log_probs = last_logits(model, [group.tokens[i] for i in batch]).float().log_softmax(-1)
-        rows.update(zip(batch, log_probs.cpu(), strict=True))
+    def run(batch: list[int]) -> None:
+        logits, _ = runner.last_logits([group.tokens[index] for index in batch])
+        rows.update(zip(batch, logits.float().log_softmax(-1).cpu(), strict=True))
 
     each_batch(group.tokens, run, desc=desc)
     return torch.stack([rows[index] for index in range(len(group.tokens))])
@@ -36,16 +44,29 @@ def next_token_log_probs(
 
 @torch.inference_mode()
 def sequence_log_probs(
-    model: TransformerBridge, group: PromptGroup, *, desc: str | None = None
+    model: TransformerBridge,
+    group: PromptGroup,
+    *,
+    edits: Sequence[Edit] = (),
+    desc: str | None = None,
 ) -> Float[Tensor, " prompt"]:
     """Return each text's log-probability: the sum over its tokens after the first."""
     total = torch.zeros(len(group.tokens), dtype=torch.float64)
+    decoder = decoder_of(model)
 
-    def run(batch: Sequence[int]) -> None:
-        ids, mask = pad_left([group.tokens[index] for index in batch], input_device(model))
-        log_probs = forward(model, ids, mask)[:, :-1].float().log_softmax(-1)
-        each = log_probs.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, :-1]
-        total[list(batch)] = each.double().sum(1).cpu()
+    def run(batch: list[int]) -> None:
+        tokens = [group.tokens[index] for index in batch]
+        ids, mask = padded(tokens, left=False, device=bridge.input_device(model))
+        if decoder is None:
+            with model.hooks(fwd_hooks=bridge.edit_hooks(edits)):
+                logits = bridge.forward(model, ids, mask)
+        else:
+            hidden = run_body(decoder, ids, None, edits).hidden
+            assert hidden is not None
+            logits = decoder.logits(hidden)
+        log_probs = logits[:, :-1].float().log_softmax(-1)
+        each = log_probs.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
+        total[batch] = each.double().sum(1).cpu()
 
     budget = max(64, _LOGITS_PER_BATCH // int(model.cfg.d_vocab))
     each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)

@@ -1,0 +1,75 @@
+"""Running through the bridge itself, hook points and all: the way that always applies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.running.batches import padded
+from entangle_lens.running.edits import Edit
+
+
+def resid_post(layer: int) -> str:
+    """Name the hook point of the residual stream after ``layer``."""
+    return f"blocks.{layer}.hook_resid_post"
+
+
+def check_layers(model: TransformerBridge, layers: Sequence[int]) -> None:
+    """Refuse layers that the model does not have."""
+    n_layers = int(model.cfg.n_layers)
+    for layer in layers:
+        if not 0 <= layer < n_layers:
+            raise EntangleError(
+                f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
+            )
+
+
+def input_device(model: TransformerBridge) -> torch.device:
+    """Return the device that token ids go to."""
+    return next(model.original_model.parameters()).device
+
+
+def edit_hooks(edits: Sequence[Edit]) -> list[tuple[str, Any]]:
+    """Return the hooks that make ``edits``, in order."""
+    return [(resid_post(layer), partial(_edit, edit)) for edit in edits for layer in edit.layers]
+
+
+def forward(
+    model: TransformerBridge,
+    ids: Int[Tensor, "batch pos"],
+    mask: Int[Tensor, "batch pos"],
+    **options: Any,
+) -> Float[Tensor, "batch kept vocab"]:
+    """Run token ids with their attention mask (never strings: those double the BOS token)."""
+    logits: Tensor = model.forward(ids, attention_mask=mask, return_type="logits", **options)
+    return logits
+
+
+def last_logits(
+    model: TransformerBridge,
+    tokens: Sequence[Sequence[int]],
+    layers: Sequence[int] = (),
+    edits: Sequence[Edit] = (),
+) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch d_model"]]]:
+    """Run one batch padded on the left; return last logits and last residuals of ``layers``."""
+    ids, mask = padded(tokens, left=True, device=input_device(model))
+    captured: dict[int, Tensor] = {}
+    hooks = edit_hooks(edits)
+    hooks += [(resid_post(layer), partial(_keep_last, captured, layer)) for layer in layers]
+    with model.hooks(fwd_hooks=hooks):
+        return forward(model, ids, mask, logits_to_keep=1)[:, -1], captured
+
+
+def _edit(edit: Edit, resid: Tensor, hook: Any) -> Tensor:
+    return edit.edit(resid)
+
+
+def _keep_last(captured: dict[int, Tensor], layer: int, resid: Tensor, hook: Any) -> None:
+    captured[layer] = resid[:, -1]
