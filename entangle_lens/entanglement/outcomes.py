@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from entangle_lens.entanglement.ratings import Ratings
 from entangle_lens.entanglement.verdict import Judgement, RepairFacts, judge_repair
-from entangle_lens.statistics import Clusters, Estimate, change_estimate, correlation_estimate
+from entangle_lens.statistics import (
+    Clusters,
+    Estimate,
+    change_estimate,
+    correlation_estimate,
+    pearson,
+)
 from entangle_lens.stimuli import ItemSet
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Each item's mean rating on both values, and the mean option mass of the secondary ratings."""
+
+    moral: Float[np.ndarray, " item"]
+    secondary: Float[np.ndarray, " item"]
+    mass: float
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,12 @@ class Asked:
     moral: Ratings
     secondary: Ratings
     correlation: Float[np.ndarray, " layer"] | None = None
+
+    @property
+    def answers(self) -> Answers:
+        """What is judged."""
+        mass = float(self.secondary.mass.mean())
+        return Answers(self.moral.mean, self.secondary.mean, mass)
 
 
 @dataclass(frozen=True)
@@ -113,28 +134,33 @@ class Yardstick:
         self, name: str, description: str, clean: Asked, ablated: Asked, null: Null
     ) -> Outcome:
         """Measure answers under an ablation, pair them with the clean ones, and judge."""
-        before = self.outcome("clean", "", clean)
-        after = self.outcome(name, description, ablated)
+        outcome = self.outcome(name, description, ablated)
+        change, judgement = self.judge(clean.answers, ablated.answers, null)
+        return replace(outcome, change=change, judgement=judgement)
+
+    def judge(self, clean: Answers, ablated: Answers, null: Null) -> tuple[Estimate, Judgement]:
+        """Return the paired change of the leak and the verdict on the ablation."""
+        moral, level = self.item_set.moral, self.item_set.level
         change = change_estimate(
-            (self.item_set.moral, clean.secondary.mean),
-            (self.item_set.moral, ablated.secondary.mean),
+            (moral, clean.secondary),
+            (moral, ablated.secondary),
             Clusters.of(self.item_set.scenario_ids),
             np.random.default_rng(self.seed),
             self.n_resamples,
         )
+        spread = clean.secondary.std()
         facts = RepairFacts(
             reference=self.reference,
-            leak_before=before.leak.value,
-            leak_after=after.leak.value,
+            leak_before=float(pearson(moral, clean.secondary)),
+            leak_after=float(pearson(moral, ablated.secondary)),
             change=change,
-            apparent_before=before.apparent.value,
-            apparent_after=after.apparent.value,
+            apparent_before=float(pearson(clean.moral, clean.secondary)),
+            apparent_after=float(pearson(ablated.moral, ablated.secondary)),
             null_distance=null.distance,
-            accuracy_before=before.accuracy.value,
-            accuracy_after=after.accuracy.value,
-            spread_kept=after.spread / before.spread if before.spread else 0.0,
-            mass_before=before.mass,
-            mass_after=after.mass,
+            accuracy_before=float(pearson(level, clean.secondary)),
+            accuracy_after=float(pearson(level, ablated.secondary)),
+            spread_kept=float(ablated.secondary.std() / spread) if spread else 0.0,
+            mass_before=clean.mass,
+            mass_after=ablated.mass,
         )
-        judgement = judge_repair(facts, self.entangled)
-        return Outcome(**{**vars(after), "change": change, "judgement": judgement})
+        return change, judge_repair(facts, self.entangled)

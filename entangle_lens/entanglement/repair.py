@@ -69,12 +69,12 @@ def measure_repair(
     clean = asker.ask(None, with_residuals=True)
     before = yardstick.outcome("clean", "no ablation", clean)
     moral, naive = fitted[MORAL, item_set.secondary], fitted[MORAL, MORAL]
-    sweeps = tuple(sweep_layers(asker, [moral, naive]))
     choice = choose_ablation_layer(model, stimuli, design, moral, progress=progress)
-    if choice.layer is None:
+    direction = None if choice.layer is None else moral.at(choice.layer)
+    null = None if direction is None else _null(asker, direction, reference, design)
+    sweeps = tuple(sweep_layers(asker, yardstick, clean.answers, [moral, naive], null))
+    if choice.layer is None or null is None:
         return Repair(item_set, reference, choice, None, (), before, (), None, sweeps)
-    direction = moral.at(choice.layer)
-    null = _null(asker, direction, reference, design)
     naive_layer = naive.layers[int(np.nanargmin(np.abs(sweeps[1].apparent - reference)))]
     arms = tuple(_arms(item_set.secondary, fitted, choice.layer, naive_layer))
     outcomes = []

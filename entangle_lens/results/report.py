@@ -13,7 +13,8 @@ from markupsafe import Markup
 from entangle_lens.entanglement.study import Findings
 from entangle_lens.entanglement.verdict import RULE
 from entangle_lens.models import ModelInfo
-from entangle_lens.results.figures import TITLES, all_figures
+from entangle_lens.results.figures import all_figures
+from entangle_lens.results.figures.style import TITLES
 from entangle_lens.results.tables import all_tables
 
 _HERE = Path(__file__).parent
@@ -44,6 +45,7 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
         tables={
             "summary": _html(_summary(tables["summary"])),
             "repair": _html(_repair(tables["repair"])),
+            "layer_sweep": _html(_sweep(tables["layer_sweep"])),
             "side_effects": _html(_rounded(tables["side_effects"])),
         },
         rule=RULE,
@@ -81,6 +83,13 @@ def _repair(table: pd.DataFrame) -> pd.DataFrame:
     shown["option mass"] = table["option_mass"].map("{:.2f}".format)
     shown["scenarios"] = table["n_scenarios"]
     return shown.assign(judged=table["repaired"], ablated=table["description"])
+
+
+def _sweep(table: pd.DataFrame) -> pd.DataFrame:
+    shown = table[["pair", "fitted_under", "layer"]].copy()
+    for figure in _SHOWN_IN_REPAIR:
+        shown[figure.replace("_", " ")] = table[figure].map("{:.2f}".format)
+    return shown.assign(judged=table["repaired"])
 
 
 def _with_interval(value: pd.Series, low: pd.Series, high: pd.Series) -> list[str]:

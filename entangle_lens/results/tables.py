@@ -147,6 +147,7 @@ def _sweeps(finding: Finding) -> pd.DataFrame:
                 "fitted_under": sweep.question,
                 "layer": sweep.layers,
                 **{figure: getattr(sweep, figure) for figure in FIGURES},
+                "repaired": [each.word for each in sweep.judgements] or "",
             }
         )
         for sweep in finding.repair.sweeps

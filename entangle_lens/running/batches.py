@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 TOKENS_PER_BATCH = 8192
+BAR_DELAY = 0.5  # seconds: what is done sooner needs no bar
 
 
 def each_batch(
@@ -27,7 +28,13 @@ def each_batch(
     is shown where ``desc`` names it.
     """
     with tqdm(
-        total=len(tokens), desc=desc, unit="prompt", leave=False, disable=desc is None
+        total=len(tokens),
+        desc=desc,
+        unit="prompt",
+        leave=False,
+        disable=desc is None,
+        delay=BAR_DELAY,
+        mininterval=BAR_DELAY,
     ) as bar:
         for batch in _plan([len(ids) for ids in tokens], tokens_per_batch):
             _run_or_halve(batch, run)

@@ -1,0 +1,38 @@
+"""What all figures share: colours, titles, error bars, layout."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+INK, GREY, PALE = "#1f2933", "#7b8794", "#cbd2d9"
+BLUE, ORANGE, GREEN, RED = "#2f6fde", "#d9730d", "#2f855a", "#c53030"
+COLOURS = {"moral_grammar": BLUE, "moral_economic": ORANGE}
+TITLES = {"moral_grammar": "moral and grammatical", "moral_economic": "moral and economic"}
+FONT = {"family": "Inter, Helvetica, Arial, sans-serif", "size": 14, "color": INK}
+
+
+def error_bars(rows: list[tuple[float, float, float]]) -> dict[str, object]:
+    """Return plotly error bars from (value, low, high) rows."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, _, high in rows],
+        "arrayminus": [value - low for value, low, _ in rows],
+        "thickness": 1.6,
+        "width": 5,
+    }
+
+
+def styled(figure: go.Figure, *, height: int, legend: bool = True) -> go.Figure:
+    """Give a figure the common look and return it."""
+    figure.update_layout(
+        template="plotly_white",
+        font=FONT,
+        height=height,
+        showlegend=legend,
+        legend={"orientation": "h", "yanchor": "top", "y": -0.18},
+        margin={"l": 60, "r": 30, "t": 60, "b": 60},
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure
