@@ -158,7 +158,8 @@ def _study_pair(
     (moral, moral_resid), (own, own_resid) = asked[MORAL], asked[secondary]
     behaviour = measure_behaviour(item_set, moral, own, stimuli.human, rng, design.n_resamples)
     reference = behaviour.reference.value
-    entangled = judge_entanglement(behaviour.entanglement, reference)
+    accuracies = {MORAL: behaviour.moral_accuracy, secondary: behaviour.accuracy}
+    entangled = judge_entanglement(behaviour.entanglement, reference, accuracies)
     yardstick = Yardstick(item_set, reference, entangled.word, design.n_resamples, design.seed)
     repair = measure_repair(model, stimuli, design, yardstick, fitted, progress=progress)
     arms = [arm for arm in repair.arms if arm.name in _WITH_SIDE_EFFECTS]
