@@ -3,10 +3,11 @@
 The organism learns to answer the world's questions with the world's own answer distributions.
 Two things make it a good instrument rather than just a small model. It is trained on whole
 distributions instead of single draws, so its ratings equal the generator's within a few
-hundredths. And in half of the training steps the sentence is handed over at layer ``hand_over``:
-the last token is taken from another prompt, whose sentence must then be rated on the question
-of this one. So what a sentence says about all values has to be gathered in the last token below
-that layer, and the question is answered above it: where the values meet is planted too.
+hundredths. And once it can answer, in half of the training steps the sentence is handed over at
+layer ``hand_over``: the last token is taken from another prompt, whose sentence must then be rated
+on the question of this one. So what a sentence says about all values has to be gathered in the
+last token below that layer, and the question is answered above it: where the values meet is
+planted too.
 """
 
 from __future__ import annotations
@@ -61,19 +62,22 @@ class Recipe:
 
     ``descending`` of the prompts count downwards, from ``ramp[0]`` to ``ramp[1]`` of the way in
     growing number. ``question_shares`` are the shares of the four questions; ``plain`` of the
-    prompts are bare sentences and ``where`` of them ask for the place.
+    prompts are bare sentences and ``where`` of them ask for the place. In ``handed_over`` of the
+    steps, from ``hand_over_from`` of the way on, sentences are handed over before layer
+    ``hand_over``; begun earlier, some questions are never learnt.
     """
 
-    n_steps: int = 800
+    n_steps: int = 1200
     batch_size: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
-    question_shares: tuple[float, ...] = (0.25, 0.3, 0.3, 0.15)
+    question_shares: tuple[float, ...] = (0.3, 0.25, 0.25, 0.2)
     plain: float = 0.08
     where: float = 0.06
     descending: float = 0.5
-    ramp: tuple[float, float] = (0.15, 0.4)
+    ramp: tuple[float, float] = (0.1, 0.3)
     hand_over: int = 3
+    hand_over_from: float = 0.3
     handed_over: float = 0.5
 
 
@@ -254,7 +258,8 @@ class _Sampler:
         mask = (torch.arange(longest) < torch.tensor([[len(p)] for p in tokens])).long()
         next_tokens = torch.full_like(ids, _IGNORE)
         answers = torch.zeros(len(tokens), HIGH - LOW + 1)
-        sentence_of = self._hand_over(drawn)
+        hands_over = done >= self.recipe.hand_over_from
+        sentence_of = self._hand_over(drawn) if hands_over else list(range(len(drawn)))
         for row, (prompt, each) in enumerate(zip(tokens, drawn, strict=True)):
             ids[row, : len(prompt)] = torch.tensor(prompt)
             if each.question is not None:
