@@ -4,8 +4,8 @@
     python experiments/layer_sweep.py Qwen/Qwen2.5-7B-Instruct --out sweep
     python experiments/layer_sweep.py --quick
 
-The same job as ``entangle-lens run``, from Python: measure, ablate at every single layer, judge each
-by the one rule. Prints the table and writes the run folder with its report.
+The same job as ``entangle-lens run``, from Python: measure, ablate at every single layer, judge
+each by the one rule. Prints the table and writes the run folder with its report.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Do the six bundled organisms come out of their recipe? Train them all again and say how well.
 
-    python experiments/train_organisms.py --out organisms          # six checkpoints, about 20 minutes
-    python experiments/train_organisms.py --out organisms --quick  # a few steps each, to see it run
+    python experiments/train_organisms.py --out organisms    # six checkpoints
+    python experiments/train_organisms.py --out organisms --quick  # a few steps each
 
 Prints one line an organism: the leak that the generator's own distributions have on the test items,
 and the leak that the trained model shows in its answers to both questions.
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import entangle_lens as el
 from entangle_lens.entanglement.ratings import rate
-from entangle_lens.organisms.train import Recipe, train_organism
+from entangle_lens.organisms.sampling import Recipe
+from entangle_lens.organisms.train import train_organism
 from entangle_lens.organisms.world import Leak
 from entangle_lens.statistics import pearson
 
