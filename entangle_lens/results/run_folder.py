@@ -117,12 +117,14 @@ def save_layer_directions(
     save_file(tensors, path, metadata=metadata)
 
 
-def load_direction(path: Path, layer: int) -> Direction:
+def load_direction(path: str | Path, layer: int) -> Direction:
     """Read one layer's direction back from a run folder's ``directions/*.safetensors``.
 
     Raises:
-        EntangleError: a file of another form, or a layer that it does not hold.
+        EntangleError: no such file, a file of another form, or a layer that it does not hold.
     """
+    if not Path(path).is_file():
+        raise EntangleError(f"no such file: {str(path)!r}; a run folder has them in directions/")
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if not metadata.get("format", "").startswith("entangle_lens directions"):

@@ -1,0 +1,150 @@
+"""The whole study, on organisms whose truth is known."""
+
+import numpy as np
+import pytest
+
+import entangle_lens as el
+from entangle_lens.entanglement.design import Design, parse_layers
+
+PAIRS = ("moral_grammar", "moral_economic")
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_study_of_an_entangled_organism_finds_the_planted_leak(entangled_study, truths, pair):
+    finding = entangled_study.findings.pairs[pair]
+    assert finding.entangled.word == "entangled"
+    assert abs(finding.behaviour.leak.value - truths["entangled"][pair]) < 0.08
+    assert abs(finding.behaviour.entanglement.value - truths["entangled"][pair]) < 0.08
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_study_of_a_disentangled_organism_finds_nothing(disentangled_study, truths, pair):
+    finding = disentangled_study.findings.pairs[pair]
+    assert finding.entangled.word == "not entangled"
+    assert finding.repaired.word == "nothing to repair"
+    assert abs(finding.behaviour.leak.value - truths["disentangled"][pair]) < 0.08
+    assert finding.behaviour.moral_accuracy.value > 0.9
+
+
+def test_default_ablation_repairs_the_entangled_organism(entangled_study):
+    grammar, economic = (entangled_study.findings.pairs[pair].repair for pair in PAIRS)
+    assert grammar.after.judgement.word == "repaired"
+    assert abs(economic.after.leak.value) <= 0.4 * abs(economic.before.leak.value)
+    assert economic.after.accuracy.value >= economic.before.accuracy.value
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_random_directions_of_the_same_removed_variance_repair_nothing(entangled_study, pair):
+    repair = entangled_study.findings.pairs[pair].repair
+    assert repair.null.distance > 0.7 * abs(repair.before.leak.value)
+    assert 0.2 < repair.null.removed_variance < 5
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_sweep_at_the_chosen_layer_is_the_default_ablation(entangled_study, pair):
+    repair = entangled_study.findings.pairs[pair].repair
+    own = repair.sweeps[0]
+    at = own.layers.index(repair.choice.layer)
+    assert own.leak[at] == pytest.approx(repair.after.leak.value, abs=1e-4)
+    assert own.accuracy[at] == pytest.approx(repair.after.accuracy.value, abs=1e-4)
+    assert own.judgements[at].word == repair.after.judgement.word
+
+
+def test_seeming_repairs_are_named_where_the_moral_rating_broke_and_the_leak_stayed(
+    entangled_study,
+):
+    """methods.md 1.5: the correlation of the two ratings fell, that with the design did not."""
+    sweep = entangled_study.tables()["layer_sweep"]
+    clean = {pair: entangled_study.findings.pairs[pair].repair.before for pair in PAIRS}
+    leak = sweep["pair"].map(lambda pair: abs(clean[pair].leak.value))
+    apparent = sweep["pair"].map(lambda pair: abs(clean[pair].apparent.value))
+    only_apparent = (sweep["apparent"].abs() < 0.5 * apparent) & (sweep["leak"].abs() > 0.5 * leak)
+    assert set(sweep.loc[only_apparent, "repaired"]) <= {"seeming repair"}
+    untouched = (sweep["leak"].abs() > 0.9 * leak) & (sweep["apparent"].abs() > 0.9 * apparent)
+    assert untouched.any()
+    assert set(sweep.loc[untouched, "repaired"]) == {"not repaired"}
+
+
+def test_study_is_the_same_for_the_same_seed(entangled_study):
+    again = el.study(entangled_study.model, quick=True).run(progress=False)
+    for name, table in entangled_study.tables().items():
+        assert table.equals(again.tables()[name]), name
+
+
+def test_study_with_another_seed_resamples_anew(entangled_study):
+    other = el.study(entangled_study.model, quick=True, seed=1).run(progress=False)
+    one, two = (each.summary().set_index(["pair", "measure"]) for each in (entangled_study, other))
+    behaviour = ("moral_grammar", "behaviour")
+    assert one.loc[behaviour, "r"] == two.loc[behaviour, "r"]
+    assert one.loc[behaviour, "low"] != two.loc[behaviour, "low"]
+
+
+def test_study_leaves_the_model_as_it_came(entangled_study):
+    fresh = el.load()
+    for (name, left), (_, right) in zip(
+        entangled_study.model.named_parameters(), fresh.named_parameters(), strict=True
+    ):
+        assert left.equal(right), name
+    assert not any(point.fwd_hooks for point in entangled_study.model.hook_dict.values())
+
+
+def test_directions_are_kept_by_value_and_question(entangled_study):
+    directions = entangled_study.directions
+    assert directions["moral"].question == "moral"
+    moral = directions["moral", "grammar"]
+    assert (moral.value, moral.question) == ("moral", "grammar")
+    assert moral.quality.auc > 0.8
+    assert moral.provenance["stimuli_sha256"] == entangled_study.stimuli.digest
+    with pytest.raises(el.EntangleError, match="no direction 'joy'"):
+        directions["joy"]
+
+
+def test_study_takes_any_sentence_embedding(entangled_study):
+    """An embedding that only counts letters knows no values; the model's own does."""
+    from entangle_lens.entanglement.embedding import measure_embedding
+
+    def letters(texts):
+        rng = np.random.default_rng(0)
+        axes = rng.standard_normal((128, 8))
+        return np.stack(
+            [np.bincount([ord(c) % 128 for c in t], minlength=128) @ axes for t in texts]
+        )
+
+    items = entangled_study.stimuli.items["grammar"]
+    found = measure_embedding(
+        items, entangled_study.stimuli, letters, np.random.default_rng(0), 200
+    )
+    own = entangled_study.findings.pairs["moral_grammar"].embedding
+    assert np.isfinite(found.entanglement.value)
+    assert found.moral.shape == own.moral.shape
+    assert not np.allclose(found.moral, own.moral)
+    with pytest.raises(el.EntangleError, match="one finite vector a text"):
+        measure_embedding(
+            items, entangled_study.stimuli, lambda t: np.zeros(3), np.random.default_rng(0), 200
+        )
+
+
+def test_study_that_was_not_run_says_so(entangled_study):
+    study = el.study(entangled_study.model)
+    with pytest.raises(el.EntangleError, match=r"call \.run\(\) first"):
+        study.summary()
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [("all", None), ("8", (8,)), ("4,8,12", (4, 8, 12)), ("4-6", (4, 5, 6)), ("0,4-5", (0, 4, 5))],
+)
+def test_layers_are_read(text, layers):
+    assert parse_layers(text) == layers
+
+
+@pytest.mark.parametrize("text", ["", "four", "4-", "5-4", "-1"])
+def test_layers_that_cannot_be_read_are_refused(text):
+    with pytest.raises(el.EntangleError, match="write all, 8, 4,8,12 or 4-12"):
+        parse_layers(text)
+
+
+def test_quick_design_asks_less():
+    quick, full = Design.make(quick=True), Design.make()
+    assert quick.n_resamples < full.n_resamples
+    assert quick.n_random < full.n_random

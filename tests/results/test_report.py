@@ -1,0 +1,60 @@
+"""The report: one file, no network, every figure and the rule in it."""
+
+import re
+
+import pytest
+
+from entangle_lens.entanglement.verdict import RULE
+from entangle_lens.results.figures import all_figures
+
+
+@pytest.fixture(scope="module")
+def html(run_folder):
+    return (run_folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_asks_the_network_for_nothing(html):
+    outside = re.findall(
+        r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?!data:)[^>]*>", html
+    )
+    assert outside == []
+    assert "Plotly.newPlot" in html
+
+
+def test_report_holds_every_figure_and_the_rule(html, entangled_study):
+    for name in all_figures(entangled_study.findings):
+        assert f'id="figure-{name}"' in html
+    assert RULE.splitlines()[0] in html
+
+
+def test_report_shows_the_verdicts_with_their_numbers(html, entangled_study):
+    for finding in entangled_study.findings.pairs.values():
+        assert finding.entangled.reason in html
+        assert f"{finding.repair.before.leak.value:.2f} [" in html
+
+
+def test_report_escapes_what_users_name(entangled_study, monkeypatch):
+    from dataclasses import replace
+
+    from entangle_lens.models import info
+    from entangle_lens.results.report import render_report
+    from entangle_lens.results.run_folder import make_manifest
+
+    about = replace(info(entangled_study.model), name="<script>alert(1)</script>")
+    manifest = make_manifest(about, entangled_study.stimuli, entangled_study.design)
+    html = render_report(entangled_study.findings, about, manifest)
+    assert "<script>alert(1)" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+@pytest.mark.parametrize("study", ["entangled_study", "disentangled_study"])
+def test_figures_draw_the_numbers_of_the_study(study, request):
+    study = request.getfixturevalue(study)
+    figures = study.figures()
+    finding = study.findings.pairs["moral_grammar"]
+    drawn = [tuple(trace.y) for trace in figures["layers"].data]
+    assert tuple(finding.residual.correlation) in drawn
+    drawn = [x for trace in figures["forest"].data for x in trace.x]
+    assert finding.behaviour.entanglement.value in drawn
+    drawn = [x for trace in figures["repair"].data for x in trace.x]
+    assert finding.repair.before.leak.value in drawn
