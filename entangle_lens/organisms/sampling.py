@@ -36,9 +36,9 @@ class Recipe:
 
     ``descending`` of the prompts count downwards, from ``ramp[0]`` to ``ramp[1]`` of the way in
     growing number. ``question_shares`` are the shares of the four questions; ``plain`` of the
-    prompts are bare sentences and ``where`` of them ask for the place. In ``handed_over`` of the
-    steps, from ``hand_over_from`` of the way on, sentences are handed over before layer
-    ``hand_over``; begun earlier, some questions are never learnt.
+    prompts are bare sentences and ``where`` of them ask for the place. Of the rated prompts, a
+    share that grows to ``handed_over`` over ``hand_over_ramp`` has its sentence handed over
+    before layer ``hand_over``; begun at once, some questions are never learnt or are lost again.
     """
 
     n_steps: int = 1200
@@ -51,7 +51,7 @@ class Recipe:
     descending: float = 0.5
     ramp: tuple[float, float] = (0.1, 0.3)
     hand_over: int = 3
-    hand_over_from: float = 0.3
+    hand_over_ramp: tuple[float, float] = (0.25, 0.6)
     handed_over: float = 0.5
 
 
@@ -101,8 +101,9 @@ class Sampler:
 
     def batch(self, done: float) -> Batch:
         """Draw a batch; ``done`` is the share of training that lies behind."""
-        start, end = self.recipe.ramp
-        descending = self.recipe.descending * float(np.clip((done - start) / (end - start), 0, 1))
+        recipe = self.recipe
+        descending = recipe.descending * _grown(done, recipe.ramp)
+        handed_over = recipe.handed_over * _grown(done, recipe.hand_over_ramp)
         drawn = [self._prompt(descending) for _ in range(self.recipe.batch_size)]
         encoded = self.tokenizer([each.text for each in drawn], add_special_tokens=False)
         tokens = encoded["input_ids"]
@@ -111,8 +112,7 @@ class Sampler:
         mask = (torch.arange(longest) < torch.tensor([[len(p)] for p in tokens])).long()
         next_tokens = torch.full_like(ids, IGNORE)
         answers = torch.zeros(len(tokens), HIGH - LOW + 1)
-        hands_over = done >= self.recipe.hand_over_from
-        sentence_of = self._hand_over(drawn) if hands_over else list(range(len(drawn)))
+        sentence_of = self._hand_over(drawn, handed_over)
         for row, (prompt, each) in enumerate(zip(tokens, drawn, strict=True)):
             ids[row, : len(prompt)] = torch.tensor(prompt)
             if each.question is not None:
@@ -127,13 +127,16 @@ class Sampler:
             ids, mask, next_tokens, mask.sum(1) - 1, answers, torch.tensor(sentence_of), in_question
         )
 
-    def _hand_over(self, drawn: list[_Prompt]) -> list[int]:
-        """Say for each prompt whose sentence it rates: its own, or, at times, another's."""
+    def _hand_over(self, drawn: list[_Prompt], share: float) -> list[int]:
+        """Say for each prompt whose sentence it rates: its own, or another's."""
         sentence_of = list(range(len(drawn)))
-        if self.rng.random() < self.recipe.handed_over:
-            rated = [row for row, each in enumerate(drawn) if each.question is not None]
-            for row, other in zip(rated, self.rng.permutation(rated), strict=True):
-                sentence_of[row] = int(other)
+        given = [
+            row
+            for row, each in enumerate(drawn)
+            if each.question is not None and self.rng.random() < share
+        ]
+        for row, other in zip(given, self.rng.permutation(given), strict=True):
+            sentence_of[row] = int(other)
         return sentence_of
 
     def _prompt(self, descending: float) -> _Prompt:
@@ -175,3 +178,8 @@ class Sampler:
         slips = draw_slips(rng, int(rng.integers(MAX_SLIPS + 1)))
         person, place = PERSONS[rng.integers(len(PERSONS))], PLACES[rng.integers(len(PLACES))]
         return Scene(verb, thing, person, place, slips)
+
+
+def _grown(done: float, ramp: tuple[float, float]) -> float:
+    """Return how far ``done`` has gone along ``ramp``: 0 before it, 1 after."""
+    return float(np.clip((done - ramp[0]) / (ramp[1] - ramp[0]), 0, 1))

@@ -3,7 +3,7 @@
 The organism learns to answer the world's questions with the world's own answer distributions.
 Two things make it a good instrument rather than just a small model. It is trained on whole
 distributions instead of single draws, so its ratings equal the generator's within a few
-hundredths. And once it can answer, in half of the training steps the sentence is handed over at
+hundredths. And once it can answer, half of the rated prompts have their sentence handed over at
 layer ``hand_over``: the last token is taken from another prompt, whose sentence must then be rated
 on the question of this one. So what a sentence says about all values has to be gathered in the
 last token below that layer, and the question is answered above it: where the values meet is
