@@ -58,3 +58,15 @@ def test_figures_draw_the_numbers_of_the_study(study, request):
     assert finding.behaviour.entanglement.value in drawn
     drawn = [x for trace in figures["repair"].data for x in trace.x]
     assert finding.repair.before.leak.value in drawn
+
+
+def test_layer_figure_shows_the_permutation_band(entangled_study):
+    bands = {(shape.y0, shape.y1) for shape in entangled_study.figures()["layers"].layout.shapes}
+    for finding in entangled_study.findings.pairs.values():
+        assert (-finding.residual.band, finding.residual.band) in bands
+
+
+def test_repair_figure_shows_the_null(entangled_study):
+    bands = {(shape.x0, shape.x1) for shape in entangled_study.figures()["repair"].layout.shapes}
+    for finding in entangled_study.findings.pairs.values():
+        assert (finding.repair.null.low, finding.repair.null.high) in bands

@@ -119,6 +119,8 @@ def layers(findings: Findings) -> go.Figure:
             fillcolor=PALE,
             opacity=0.35,
             line_width=0,
+            layer="below",
+            exclude_empty_subplots=False,
             row=1,
             col=column,
         )

@@ -79,6 +79,7 @@ def _mark_null(figure: go.Figure, result: Repair, column: int) -> None:
             fillcolor=PALE,
             opacity=0.5,
             line_width=0,
+            layer="below",
             row=1,
             col=column,
         )
@@ -150,7 +151,7 @@ def side_effects(findings: Findings) -> go.Figure:
     )
     for name, finding in findings.pairs.items():
         effects = finding.side_effects
-        labels = [each.arm for each in effects]
+        labels = [each.arm.replace(", ", ",<br>") for each in effects]
         figure.add_trace(
             go.Bar(
                 x=labels,
@@ -178,6 +179,7 @@ def side_effects(findings: Findings) -> go.Figure:
                 row=1,
                 col=2,
             )
-    figure.update_yaxes(rangemode="tozero", col=1)
+    figure.update_yaxes(rangemode="tozero", exponentformat="e", col=1)
+    figure.update_xaxes(tickangle=0)
     figure.update_yaxes(range=[-0.05, 1.05], col=2)
-    return styled(figure, height=460)
+    return styled(figure, height=500).update_layout(legend_y=-0.3)
