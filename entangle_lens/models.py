@@ -10,7 +10,7 @@ import copy
 import hashlib
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ from transformer_lens.model_bridge.sources.transformers import (
     get_hf_model_class_for_architecture,
 )
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.organisms.bundle import DEFAULT_ORGANISM, ORGANISM_PREFIX, organism_folder
@@ -37,6 +38,7 @@ Model: TypeAlias = TransformerBridge
 PlainModel: TypeAlias = PreTrainedModel
 
 _HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _log = logging.getLogger(__name__)
 
@@ -96,9 +98,8 @@ def load(
         model_name=str(name),
     )
     _use_fast_attention(checkpoint.hf_model)
-    bridge.entangle_info = _describe(
-        bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain
-    )
+    about = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain)
+    bridge.entangle_info = replace(about, revision=checkpoint.commit or about.revision)
     return bridge
 
 
@@ -117,6 +118,7 @@ def load_plain(
 @dataclass(frozen=True)
 class _Checkpoint:
     source: str
+    commit: str | None
     architecture: str
     tokenizer: PreTrainedTokenizerBase
     hf_model: PreTrainedModel
@@ -132,7 +134,7 @@ def _open(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _from_pretrained(AutoConfig, source, name, "config.json", options)
     architecture = _architecture(config, name)
-    tokenizer = _from_pretrained(AutoTokenizer, source, name, "a tokenizer", options)
+    tokenizer = _tokenizer(source, name, options)
     spread = {"device_map": "auto"} if place == "balanced" else {}
     model_class = get_hf_model_class_for_architecture(architecture)
     hf_model = _from_pretrained(
@@ -141,7 +143,8 @@ def _open(
     if not spread:
         hf_model = hf_model.to(place)
     hf_model.eval().requires_grad_(False)
-    return _Checkpoint(source, architecture, tokenizer, hf_model)
+    commit = _commit(source, revision)
+    return _Checkpoint(source, commit, architecture, tokenizer, hf_model)
 
 
 def info(model: TransformerBridge) -> ModelInfo:
@@ -166,11 +169,10 @@ def _describe(
     plain: PreTrainedModel | None = None,
 ) -> ModelInfo:
     folder = Path(source)
-    config = model.original_model.config
     stimuli = folder / "stimuli"
     return ModelInfo(
         name=name,
-        revision=getattr(config, "_commit_hash", None) or _fingerprint(folder),
+        revision=_fingerprint(folder),
         dtype=str(model.cfg.dtype).removeprefix("torch."),
         device=str(model.cfg.device),
         architecture=str(model.cfg.architecture),
@@ -239,6 +241,33 @@ def _architecture(config: Any, name: str) -> str:
             "TransformerBridge.list_supported_models() lists"
         )
     return architecture
+
+
+def _tokenizer(source: str, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, and refuse the empty one that transformers makes up without files."""
+    tokenizer = _from_pretrained(AutoTokenizer, source, name, "a tokenizer", options)
+    files = [*_TOKENIZER_FILES, *getattr(tokenizer, "vocab_files_names", {}).values()]
+    if not any(_file(source, file, options["revision"]) for file in files):
+        raise EntangleError(
+            f"model {name!r} has no tokenizer; beside its weights one of "
+            f"{choices(_TOKENIZER_FILES)} was expected"
+        )
+    return tokenizer
+
+
+def _file(source: str, file: str, revision: str | None) -> str | None:
+    found: str | None = cached_file(
+        source, file, revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    return found
+
+
+def _commit(source: str, revision: str | None) -> str | None:
+    """Return the hub commit that ``source`` was loaded from; None for a folder."""
+    if Path(source).is_dir():
+        return None
+    commit: str | None = extract_commit_hash(_file(source, "config.json", revision), None)
+    return commit or revision
 
 
 def _from_pretrained(

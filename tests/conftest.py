@@ -33,3 +33,51 @@ def run_folder(entangled_study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "one"
     entangled_study.save(folder)
     return folder
+
+
+FAMILY_NAMES = ("qwen2", "qwen3", "gemma2", "gemma3", "mistral")
+WORDS = "i you we swept carried the a old lamp yard to from market boats rate this from of scale"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Give a folder with a random model of a family, its weights large enough to matter."""
+    import torch
+    from tokenizers.pre_tokenizers import Digits, Sequence, Split, WhitespaceSplit
+
+    from entangle_lens.organisms.build import Shape, tiny_model, word_tokenizer
+
+    made = {}
+
+    def folder(family: str):
+        if family not in made:
+            words = [*WORDS.split(), *map(str, range(11)), "-", ":", "."]
+            tokenizer = word_tokenizer(words)
+            tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+                [WhitespaceSplit(), Split("-", "isolated"), Digits(individual_digits=True)]
+            )
+            model = tiny_model(family, len(tokenizer), 1, Shape(n_layers=4, n_ctx=512))
+            noise = torch.Generator().manual_seed(1)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
+            if getattr(model.config, "sliding_window", None):
+                model.config.sliding_window = 8
+            path = tmp_path_factory.mktemp("tiny") / family
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            made[family] = path
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(params=FAMILY_NAMES)
+def family(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def tiny(family, tiny_folder):
+    """A random model of each family, loaded as users load theirs."""
+    return el.load(tiny_folder(family))
