@@ -17,6 +17,9 @@ from torch import Tensor
 from entangle_lens.errors import EntangleError
 from entangle_lens.statistics import auc, d_prime
 
+_SMALLEST_SCALE = 1e-3  # of the largest standard deviation; below it there is only noise
+_LARGEST_EXPONENT = 4.0
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -180,20 +183,33 @@ def random_units(
 ) -> Float[Tensor, "direction d_model"]:
     """Draw random unit vectors, orthogonal to ``matched``, that remove as much variance as it does.
 
-    Candidates are drawn from N(0, P Sigma P), Sigma the covariance of ``resid`` and P the
-    projection off ``matched``; those are kept whose removed variance u^T Sigma u is nearest to
-    that of ``matched`` on a log scale.
+    Candidates are drawn from N(0, (P Sigma P)^g), Sigma the covariance of ``resid`` and P the
+    projection off ``matched``; g (1: like the activations, 0: in all directions alike) is found
+    by bisection so that the median removed variance u^T Sigma u is that of ``matched``. Those
+    nearest to it on a log scale are kept. Where no g reaches it, the nearest there are.
     """
     along = unit(matched)
     centred = resid.double() - resid.double().mean(0)
     centred = centred - (centred @ along)[:, None] * along
-    n_candidates = n_directions * pool_per_direction
-    weights = torch.from_numpy(rng.standard_normal((n_candidates, len(centred))))
-    candidates = unit(weights @ centred)
-    removed = removed_variance(resid, candidates)
-    target = removed_variance(resid, along[None])
-    nearest = (removed.log() - target.log()).abs().argsort()[:n_directions]
-    return candidates[nearest]
+    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
+    real = scale > _SMALLEST_SCALE * scale.max()
+    scale, axes = scale[real], axes[real]
+    z = torch.from_numpy(rng.standard_normal((n_directions * pool_per_direction, len(scale))))
+    target = removed_variance(resid, along[None]).log()
+
+    def drawn(exponent: float) -> tuple[Float[Tensor, "draw axis"], Float[Tensor, " draw"]]:
+        """Return coordinates on the principal axes, and the log of the variance removed."""
+        coordinates = unit(z * scale**exponent)
+        return coordinates, (coordinates**2 @ scale**2 / (len(resid) - 1)).log()
+
+    low, high = -_LARGEST_EXPONENT, _LARGEST_EXPONENT
+    for _ in range(20):
+        middle = (low + high) / 2
+        _, reached = drawn(middle)
+        low, high = (low, middle) if reached.median() > target else (middle, high)
+    coordinates, reached = drawn((low + high) / 2)
+    nearest = (reached - target).abs().argsort()[:n_directions]
+    return coordinates[nearest] @ axes
 
 
 def removed_variance(

@@ -81,3 +81,10 @@ def family(request) -> str:
 def tiny(family, tiny_folder):
     """A random model of each family, loaded as users load theirs."""
     return el.load(tiny_folder(family))
+
+
+@pytest.fixture
+def rng():
+    import numpy as np
+
+    return np.random.default_rng(0)
