@@ -10,12 +10,14 @@ import re
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from entangle_lens.errors import EntangleError
+
+# Click's UsageError, of whichever click this typer carries.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="entangle-lens",
@@ -166,16 +168,20 @@ def main() -> None:
     """Run the command line; a user's error is one sentence and exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(standalone_mode=False)
-    except (EntangleError, click.UsageError) as error:
-        message = error.format_message() if isinstance(error, click.UsageError) else str(error)
-        typer.echo(f"entangle-lens: {message}", err=True)
-        sys.exit(2)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+        sys.exit(app(standalone_mode=False))
+    except EntangleError as error:
+        _refuse(str(error))
+    except _UsageError as error:
+        _refuse(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("entangle-lens: stopped; nothing was written", err=True)
         sys.exit(130)
+
+
+def _refuse(message: str) -> None:
+    shown = message if message.startswith("Usage: ") else f"entangle-lens: {message}"
+    typer.echo(shown, err=True)
+    sys.exit(2)
 
 
 def _say(text: str) -> None:

@@ -172,3 +172,19 @@ def test_doctor_finds_the_bundled_organism_well(command):
     assert code == 0, err
     assert "FAIL" not in out
     assert out.count("ok") >= 5
+
+
+def test_doctor_that_finds_a_difference_ends_with_exit_code_one(command, monkeypatch):
+    import entangle_lens.entanglement.doctor as room
+
+    monkeypatch.setitem(room.TOLERANCE, "float32", 1e-12)
+    code, out, _ = command("doctor")
+    assert code == 1
+    assert "FAIL" in out
+
+
+@pytest.mark.parametrize("args", [["--help"], [], ["run", "--help"], ["organism", "--help"]])
+def test_help_is_shown_and_is_no_error_message(command, args):
+    _, out, err = command(*args)
+    assert "Usage: " in out + err
+    assert "entangle-lens: " not in err

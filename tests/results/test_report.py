@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from markupsafe import escape
 
 from entangle_lens.entanglement.verdict import RULE
 from entangle_lens.results.figures import all_figures
@@ -24,7 +25,7 @@ def test_report_asks_the_network_for_nothing(html):
 def test_report_holds_every_figure_and_the_rule(html, entangled_study):
     for name in all_figures(entangled_study.findings):
         assert f'id="figure-{name}"' in html
-    assert RULE.splitlines()[0] in html
+    assert str(escape(RULE)).strip() in html
 
 
 def test_report_shows_the_verdicts_with_their_numbers(html, entangled_study):
