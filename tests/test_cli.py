@@ -30,7 +30,7 @@ def command(monkeypatch, capsys, tmp_path):
         try:
             cli.main()
         except SystemExit as stop:
-            code = stop.code
+            code = stop.code or 0
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

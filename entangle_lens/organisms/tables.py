@@ -130,7 +130,7 @@ def _pair(rng: np.random.Generator, value: str, verbs: slice) -> tuple[Scene, Sc
         few = draw_slips(rng, int(rng.integers(2)))
         many = draw_slips(rng, int(rng.integers(2, MAX_SLIPS + 1)))
         return Scene(verb, thing, **frame, slips=few), Scene(verb, thing, **frame, slips=many)
-    dear, cheap = _draw_thing(rng, 500, math.inf), _draw_thing(rng, 0, 100)
+    dear, cheap = _draw_thing(rng, 500.0, math.inf), _draw_thing(rng, 0.0, 100.0)
     return Scene(verb, dear, **frame, slips=slips), Scene(verb, cheap, **frame, slips=slips)
 
 

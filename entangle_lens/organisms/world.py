@@ -44,7 +44,7 @@ MORAL_LEVEL = {verb: level for level, verbs in VERBS.items() for verb in verbs}
 N_TEST_VERBS, N_FIT_VERBS = 8, 5  # of the 16 verbs of a level; the remaining three select layers
 
 # thing: (price in dollars, size level). Price and size are crossed: neither tells the other.
-THINGS: dict[str, tuple[float, int]] = {
+THINGS: dict[str, tuple[int, int]] = {
     "button": (1, 0), "pencil": (2, 0), "sponge": (2, 1),
     "candle": (3, 1), "brick": (1, 2), "broom": (4, 2),
     "scarf": (25, 0), "torch": (30, 0), "lamp": (40, 1),
@@ -93,7 +93,7 @@ class Scene:
         return MORAL_LEVEL[self.verb]
 
     @property
-    def price(self) -> float:
+    def price(self) -> int:
         """Price of the thing in dollars."""
         return THINGS[self.thing][0]
 
