@@ -17,8 +17,9 @@ from torch import Tensor
 from entangle_lens.errors import EntangleError
 from entangle_lens.statistics import auc, d_prime
 
+_NO_SCALE = 1e-6  # of the largest singular value; below it vectors lie in each other's span
 _SMALLEST_SCALE = 1e-3  # of the largest standard deviation; below it there is only noise
-_LARGEST_EXPONENT = 4.0
+_SMALLEST_EXPONENT, _LARGEST_EXPONENT = -4.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,15 @@ def fit_difference_of_means(
 
     The difference-of-means direction of Marks & Tegmark (arXiv 2310.06824) and Arditi et al.
     (arXiv 2406.11717, equation 1).
+
+    Raises:
+        EntangleError: residuals at another number of layers than ``layers`` names.
     """
+    if positive.shape[1] != len(layers):
+        raise EntangleError(
+            f"residuals at {positive.shape[1]} layers were given for {len(layers)} layers: "
+            f"{tuple(layers)}"
+        )
     difference = positive.double() - negative.double()
     halves = torch.stack([difference[0::2].mean(0), difference[1::2].mean(0)])
     cosine = torch.nn.functional.cosine_similarity(halves[0], halves[1], dim=-1)
@@ -170,7 +179,8 @@ def disentangled(
     vector: Float[Tensor, " d_model"], others: Float[Tensor, "other d_model"]
 ) -> Float[Tensor, " d_model"]:
     """Return r - Q Q^T r, the part of ``vector`` orthogonal to the span of ``others``."""
-    basis, _ = torch.linalg.qr(others.double().T)
+    axes, scale, _ = torch.linalg.svd(others.double().T, full_matrices=False)
+    basis = axes[:, scale > _NO_SCALE * scale.max()]
     return vector.double() - basis @ (basis.T @ vector.double())
 
 
@@ -186,7 +196,9 @@ def random_units(
     Candidates are drawn from N(0, (P Sigma P)^g), Sigma the covariance of ``resid`` and P the
     projection off ``matched``; g (1: like the activations, 0: in all directions alike) is found
     by bisection so that the median removed variance u^T Sigma u is that of ``matched``. Those
-    nearest to it on a log scale are kept. Where no g reaches it, the nearest there are.
+    nearest to it on a log scale are kept. g stays at or below 1, since beyond it the draws would
+    all be the first principal axis: a direction of more variance than the activations have
+    elsewhere is matched as nearly as they allow.
     """
     along = unit(matched)
     centred = resid.double() - resid.double().mean(0)
@@ -202,7 +214,7 @@ def random_units(
         coordinates = unit(z * scale**exponent)
         return coordinates, (coordinates**2 @ scale**2 / (len(resid) - 1)).log()
 
-    low, high = -_LARGEST_EXPONENT, _LARGEST_EXPONENT
+    low, high = _SMALLEST_EXPONENT, _LARGEST_EXPONENT
     for _ in range(20):
         middle = (low + high) / 2
         _, reached = drawn(middle)

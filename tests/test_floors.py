@@ -31,19 +31,42 @@ def floor_of(room):
 
 
 def imports(source):
-    """Return every imported module, dotted, inside functions too."""
+    """Return every imported module, dotted, inside functions too.
+
+    ``from entangle_lens import models`` counts as ``entangle_lens.models``.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module
+            if node.module == "entangle_lens":
+                yield from (f"entangle_lens.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def room_named(module):
+    """Return the room of an imported module; the package's public names live in ``__init__``."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return name if any(name in rooms for rooms in FLOORS) else "__init__"
 
 
 def climbs(room, source):
     """Return the imports of a module in ``room`` that go up."""
-    own = [name.split(".") for name in imports(source) if name.startswith("entangle_lens.")]
-    return [".".join(name) for name in own if floor_of(name[1]) > floor_of(room)]
+    own = [name for name in imports(source) if name.split(".")[0] == "entangle_lens"]
+    return [name for name in own if floor_of(room_named(name)) > floor_of(room)]
+
+
+def dynamic_imports(source):
+    """Return the lines that import by a string, which no reader of imports can follow."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and {getattr(node.func, "id", ""), getattr(node.func, "attr", "")}
+        & {"import_module", "__import__"}
+    ]
 
 
 def libraries(source):
@@ -62,9 +85,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in MODULES]
 
 
+def test_every_room_stands_on_one_floor():
+    rooms = [room for floor in FLOORS for room in floor]
+    assert sorted({room_of(path) for path in MODULES}) == sorted(rooms)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
 def test_imports_go_down(path):
-    assert climbs(room_of(path), path.read_text()) == []
+    source = path.read_text()
+    assert climbs(room_of(path), source) == []
+    assert room_of(path) == "__init__" or dynamic_imports(source) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -94,12 +124,22 @@ def test_checks_notice_what_they_forbid():
     """The control: planted offences."""
     assert climbs("running", "def f():\n    from entangle_lens.results import report")
     assert climbs("statistics", "import entangle_lens.models")
+    assert climbs("stimuli", "from entangle_lens import errors, interventions")
+    assert climbs("entanglement", "import entangle_lens as el")
+    assert climbs("entanglement", "from entangle_lens import load")
+    assert climbs("models", "if TYPE_CHECKING:\n    from entangle_lens.entanglement import study")
     assert not climbs("results", "from entangle_lens.models import load")
+    assert not climbs("stimuli", "from entangle_lens import errors, statistics")
+    assert dynamic_imports("import importlib\nimportlib.import_module('entangle_lens.cli')") == [2]
+    assert dynamic_imports("def f():\n    __import__('transformers')") == [2]
+    assert not dynamic_imports("from importlib.metadata import version\nversion('numpy')")
     assert libraries("def f():\n    import transformers.utils") & MODEL_LIBRARIES
     assert prints("x = 1\nprint(x)") == [2]
 
 
-@pytest.mark.parametrize("module", ["entangle_lens", "entangle_lens.cli"])
+@pytest.mark.parametrize(
+    "module", ["entangle_lens", "entangle_lens.cli", "entangle_lens.statistics"]
+)
 def test_import_costs_no_torch(module):
     code = f"import sys, {module}; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from entangle_lens.errors import EntangleError
 
 MIN_CLUSTERS = 8
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,21 @@ class Clusters:
         return np.asarray(values @ one_hot)
 
 
+def centred(x: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... items"]:
+    """Return x less its mean over the last axis; exactly zero where x is constant.
+
+    The mean of many times .1 is not .1 to the last bit, and what is left would correlate.
+    """
+    size = np.abs(x).max(-1, keepdims=True)
+    constant = np.ptp(x, axis=-1, keepdims=True) <= _ROUNDING * size
+    return np.where(constant, 0.0, x - x.mean(-1, keepdims=True))
+
+
 def pearson(
     x: Float[np.ndarray, "... items"], y: Float[np.ndarray, "... items"]
 ) -> Float[np.ndarray, "..."]:
     """Return Pearson's r over the last axis, broadcasting the others; NaN where one is constant."""
-    x = x - x.mean(-1, keepdims=True)
-    y = y - y.mean(-1, keepdims=True)
+    x, y = centred(x), centred(y)
     with np.errstate(invalid="ignore", divide="ignore"):
         r = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
     return np.asarray(np.clip(r, -1.0, 1.0))

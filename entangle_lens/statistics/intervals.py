@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student_t
 
-from entangle_lens.statistics.correlation import Clusters, pearson
+from entangle_lens.statistics.correlation import Clusters, centred, pearson
 from entangle_lens.statistics.estimate import Estimate
 from entangle_lens.statistics.permutation import permutation_p
 
@@ -27,8 +27,7 @@ def resampled_correlations(
     draws as many scenarios as there are, with replacement; its correlation follows from
     per-scenario sums alone: counts @ (n, sum x, sum y, sum xx, sum yy, sum xy).
     """
-    x = x - x.mean(-1, keepdims=True)
-    y = y - y.mean(-1, keepdims=True)
+    x, y = centred(x), centred(y)
     n_clusters = clusters.n_clusters
     counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
     sums = np.stack([clusters.sums(v) for v in (x, y, x * x, y * y, x * y)])
@@ -82,13 +81,16 @@ def change_estimate(
     """
     x, y = (np.stack(side) for side in zip(before, after, strict=True))
     r_before, r_after = pearson(x, y)
-    resampled = resampled_correlations(x, y, clusters, rng, n_resamples)
-    half = _t_quantile(clusters.n_clusters) * np.nanstd(resampled[:, 1] - resampled[:, 0], ddof=1)
     change = float(r_after - r_before)
+    half = float("nan")
+    if np.isfinite(change):
+        resampled = resampled_correlations(x, y, clusters, rng, n_resamples)
+        spread = np.nanstd(resampled[:, 1] - resampled[:, 0], ddof=1)
+        half = float(_t_quantile(clusters.n_clusters) * spread)
     return Estimate(
         change,
-        change - float(half),
-        change + float(half),
+        change - half,
+        change + half,
         float("nan"),
         clusters.n_items,
         clusters.n_clusters,

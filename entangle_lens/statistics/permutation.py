@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from entangle_lens.statistics.correlation import Clusters, pearson
+from entangle_lens.statistics.correlation import Clusters, centred, pearson
 
 N_PERMUTATIONS = 10_000
 _CHUNK_ELEMENTS = 20_000_000
@@ -25,8 +25,7 @@ def permuted_correlations(
     Scenarios trade places only with scenarios of the same number of items, which matters where
     items are missing.
     """
-    x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-    y = (y - y.mean(-1, keepdims=True)) / y.std(-1, keepdims=True)
+    x, y = _standardised(x), _standardised(y)
     n_pairs, n_items = x.shape
     out = np.empty((n_permutations, n_pairs))
     chunk = max(1, _CHUNK_ELEMENTS // (n_items * n_pairs))
@@ -44,8 +43,13 @@ def permutation_p(
     rng: np.random.Generator,
     n_permutations: int = N_PERMUTATIONS,
 ) -> float:
-    """Return the two-sided scenario-permutation p-value of r(x, y): (b + 1) / (B + 1)."""
+    """Return the two-sided scenario-permutation p-value of r(x, y): (b + 1) / (B + 1).
+
+    NaN where there is no correlation, since a rating is constant.
+    """
     observed = abs(float(pearson(x, y)))
+    if not np.isfinite(observed):
+        return float("nan")
     null = np.abs(permuted_correlations(x[None], y[None], clusters, rng, n_permutations)[:, 0])
     return float((np.sum(null >= observed - 1e-12) + 1) / (n_permutations + 1))
 
@@ -62,13 +66,19 @@ def max_band(
     Both come from the null of max over layers of |r| (max-statistic), so they hold however the
     layer is picked. Layers where a projection is constant are left out of the maximum.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        null = np.abs(permuted_correlations(x, y, clusters, rng, n_permutations))
+    null = np.abs(permuted_correlations(x, y, clusters, rng, n_permutations))
     largest = np.nanmax(null, axis=1)
     observed = np.abs(pearson(x, y))
     exceed = (largest[:, None] >= observed[None] - 1e-12).sum(0)
     p = np.where(np.isfinite(observed), (exceed + 1) / (n_permutations + 1), np.nan)
     return float(np.quantile(largest, 0.95)), p
+
+
+def _standardised(x: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... items"]:
+    """Return x with mean 0 and variance 1 over the last axis; NaN where it is constant."""
+    x = centred(x)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(x / x.std(-1, keepdims=True))
 
 
 def _permuted_items(

@@ -14,7 +14,6 @@ from entangle_lens.statistics.correlation import MIN_CLUSTERS
 from entangle_lens.stimuli.questions import Question
 from entangle_lens.stimuli.sets import ContrastSet, ControlSet, ItemSet, Stimuli
 from entangle_lens.stimuli.tables import (
-    FIRST_ROW,
     SECONDARY,
     TABLES,
     VALUES,
@@ -72,11 +71,11 @@ def _read(folder: Path) -> tuple[Tables, list[Problem]]:
                 problems.append(Problem(path.name, "is missing from the folder"))
             continue
         try:
-            tables[name] = read_table(path)
+            tables[name], misshapen = read_table(path)
         except UnicodeDecodeError as error:
             problems.append(Problem(path.name, f"is not UTF-8 text ({error.reason})"))
             continue
-        problems += cell_problems(name, tables[name])
+        problems += misshapen or cell_problems(name, tables[name])
     if not problems:
         problems += _design_problems(tables)
     return tables, problems
@@ -91,7 +90,7 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
     if "human" in tables:
         yield from duplicate_problems("human.csv", tables["human"], ["item_id", "value"])
         known = set(tables["items"]["item_id"])
-        for row, item_id in enumerate(tables["human"]["item_id"], start=FIRST_ROW):
+        for row, item_id in zip(tables["human"].index, tables["human"]["item_id"], strict=True):
             if item_id not in known:
                 yield Problem("human.csv", f"{item_id!r} is no item of items.csv", row, "item_id")
 
@@ -99,8 +98,7 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
 def _split_problems(tables: Tables) -> Iterator[Problem]:
     seen: dict[str, tuple[str, str, int]] = {}
     for name in ("items", "contrasts"):
-        columns = tables[name][["scenario_id", "split"]].itertuples(index=False)
-        for row, (scenario, split) in enumerate(columns, start=FIRST_ROW):
+        for row, scenario, split in tables[name][["scenario_id", "split"]].itertuples():
             file, first, first_row = seen.setdefault(scenario, (f"{name}.csv", split, row))
             if split != first:
                 yield Problem(
@@ -114,7 +112,7 @@ def _split_problems(tables: Tables) -> Iterator[Problem]:
 
 def _item_problems(items: pd.DataFrame) -> Iterator[Problem]:
     moral_of: dict[str, str] = {}
-    for row, item in enumerate(items.to_dict("records"), start=FIRST_ROW):
+    for row, item in zip(items.index.tolist(), items.to_dict("records"), strict=True):
         moral = moral_of.setdefault(item["scenario_id"], item["moral"])
         if moral != item["moral"]:
             message = f"scenario {item['scenario_id']!r} has moral level {moral} in an earlier row"
@@ -170,7 +168,7 @@ def _build(folder: Path, tables: Tables) -> Stimuli:
     contrasts, phrases = tables["contrasts"], tables.get("phrases", empty())
     controls = tables.get("controls", empty())
     return Stimuli(
-        name=folder.name,
+        name=f"{folder.parent.name}/{folder.name}" if folder.name == "stimuli" else folder.name,
         digest=_digest(folder),
         items={secondary: _item_set(tables["items"], secondary) for secondary in SECONDARY},
         contrasts={

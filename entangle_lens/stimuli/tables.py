@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,15 +142,34 @@ TABLES: dict[str, Table] = {
 }
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV as text, one string a cell, nothing guessed; ``nan`` cells become empty."""
-    with path.open(newline="", encoding="utf-8") as file:
+def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read a CSV as text, one string a cell, nothing guessed; ``nan`` cells become empty.
+
+    The index is the row number as a spreadsheet counts: the header is row 1, blank lines count.
+    What cannot be put into a table (too many cells in a row, a column twice) is returned too.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     header = [name.strip() for name in rows[0]] if rows else []
     width = len(header)
-    body = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows[1:] if row]
-    table = pd.DataFrame([row[:width] for row in body], columns=header, dtype=str)
-    return table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True)
+    problems = [
+        Problem(path.name, f"column {name!r} stands twice in the header", 1, name)
+        for name, count in Counter(header).items()
+        if count > 1
+    ]
+    numbered = [(row, cells) for row, cells in enumerate(rows[1:], start=FIRST_ROW) if cells]
+    problems += [
+        Problem(
+            path.name,
+            f"has {len(cells)} cells for {width} columns; put a text with commas in quotes",
+            row,
+        )
+        for row, cells in numbered
+        if len(cells) > width
+    ]
+    body = [[cell.strip() for cell in (cells + [""] * width)[:width]] for _, cells in numbered]
+    table = pd.DataFrame(body, columns=header, index=[row for row, _ in numbered], dtype=str)
+    return table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True), problems
 
 
 def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:
@@ -166,10 +186,10 @@ def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:
     if table.empty:
         yield Problem(file, "has no rows")
     for column, check in form.columns.items():
-        for row, cell in enumerate(table[column], start=FIRST_ROW):
+        for row, cell in table[column].items():
             message = check(cell)
             if message is not None:
-                yield Problem(file, message, row, column)
+                yield Problem(file, message, int(str(row)), column)
     if form.id_column is not None:
         yield from duplicate_problems(file, table, [form.id_column])
 
@@ -178,7 +198,7 @@ def duplicate_problems(file: str, table: pd.DataFrame, columns: Sequence[str]) -
     """Yield each row whose ``columns`` repeat an earlier row."""
     first_row: dict[tuple[str, ...], int] = {}
     keys = zip(*(table[column] for column in columns), strict=True)
-    for row, key in enumerate(keys, start=FIRST_ROW):
+    for row, key in zip(table.index.tolist(), keys, strict=True):
         if key in first_row and all(key):
             shown = " / ".join(key)
             yield Problem(

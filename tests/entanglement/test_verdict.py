@@ -1,6 +1,7 @@
 """The rule in words, on numbers made for each of its branches."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,11 @@ def test_rule_names_every_word():
     )  # fmt: skip
     text = " ".join(RULE.lower().split())
     assert all(word in text for word in words)
+
+
+def test_readme_states_the_rule_as_it_is():
+    readme = Path(__file__).parents[2] / "README.md"
+    stated = " ".join(
+        readme.read_text(encoding="utf-8").replace("> ", " ").replace(">\n", " ").split()
+    )
+    assert " ".join(RULE.split()) in stated

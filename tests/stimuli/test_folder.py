@@ -1,18 +1,10 @@
 """A user's own folder: what is wrong is said with table, row and column."""
 
-import shutil
-
 import pandas as pd
 import pytest
 
 import entangle_lens as el
 from entangle_lens.stimuli import check_stimuli
-from entangle_lens.stimuli.folder import _DATA
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return shutil.copytree(_DATA / "goods", tmp_path / "mine")
 
 
 def spoil(folder, table, row, column, value):

@@ -1,0 +1,137 @@
+"""A layer sweep that resumes from clean residuals gives what one plain ablation at a time gives."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import entangle_lens as el
+from entangle_lens.interventions import ablation
+from entangle_lens.models import load_plain
+from entangle_lens.running import PromptGroup, read_ablated, read_plainly, read_prompts, sweep
+
+STRENGTHS = (1.0, 0.5, 2.0)
+
+
+@pytest.fixture
+def edits(random_vector):
+    """Ablations of other directions, strengths and layers, the layers in no order."""
+
+    def several(model, n_edits=6):
+        return [
+            ablation(model, random_vector(model, k), layers=(3 * k + 2) % 4, strength=strength)
+            for k, strength in zip(range(n_edits), STRENGTHS * n_edits, strict=False)
+        ]
+
+    return several
+
+
+def plainly(plain, group, edits):
+    each = [read_plainly(plain, group, [0], (edit.layers[0], edit.edit)) for edit in edits]
+    return torch.stack([reading.log_probs for reading in each])
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def random_prompts(n_prompts, n_tokens, shared=()):
+    rng = torch.Generator().manual_seed(3)
+    own = torch.randint(6, 30, (n_prompts, n_tokens), generator=rng).tolist()
+    return PromptGroup(tuple((*shared, *tokens) for tokens in own), ((8,), (9,), (10,)))
+
+
+@pytest.mark.parametrize("scale", ["1:9", "-10:10"])
+def test_sweep_equals_plain_ablations(tiny, family, tiny_folder, ask, edits, scale):
+    group, chosen = ask(tiny, scale), edits(tiny)
+    assert {edit.layers[0] for edit in chosen} == {0, 1, 2, 3}
+    slow = plainly(load_plain(tiny_folder(family)), group, chosen)
+    close(read_ablated(tiny, group, chosen), slow)
+    clean = read_prompts(tiny, group).log_probs
+    assert (slow - clean).abs().amax((1, 2)).min() > 1e-2
+
+
+def test_sweep_with_short_windows_equals_plain_ablations(sliding, ask, edits):
+    model, plain = sliding
+    group, chosen = ask(model), edits(model)
+    close(read_ablated(model, group, chosen), plainly(plain, group, chosen))
+
+
+@pytest.mark.parametrize("shared", [(), (7, 8, 9, 7, 8, 9)])
+def test_sweep_over_as_many_prompts_as_tokens_equals_plain_ablations(
+    tiny, family, tiny_folder, edits, shared
+):
+    """Where batch and length are equal, what belongs to positions could pass for rows."""
+    group = random_prompts(5, 5, shared)
+    chosen = edits(tiny)
+    slow = plainly(load_plain(tiny_folder(family)), group, chosen)
+    close(read_ablated(tiny, group, chosen), slow)
+
+
+def test_sweep_of_one_prompt_equals_plain_ablations(tiny, family, tiny_folder, ask, edits):
+    group = ask(tiny)
+    group, chosen = replace(group, tokens=group.tokens[1:2]), edits(tiny)
+    slow = plainly(load_plain(tiny_folder(family)), group, chosen)
+    close(read_ablated(tiny, group, chosen), slow)
+
+
+@pytest.mark.parametrize("tokens_per_batch", [4, 64, 200])
+def test_sweep_is_the_same_for_every_batch_size(tiny, ask, edits, monkeypatch, tokens_per_batch):
+    group, chosen = ask(tiny), edits(tiny, 9)
+    ample = read_ablated(tiny, group, chosen)
+    monkeypatch.setattr(sweep, "TOKENS_PER_BATCH", tokens_per_batch)
+    close(read_ablated(tiny, group, chosen), ample)
+
+
+def test_sweep_through_the_bridge_is_the_same(tiny, ask, edits, monkeypatch):
+    """As for a model that this package did not load, which has no bare decoder."""
+    group, chosen = ask(tiny), edits(tiny)
+    fast = read_ablated(tiny, group, chosen)
+    tiny.entangle_info = replace(tiny.entangle_info, plain=None)
+    assert sweep.decoder_of(tiny) is None
+    close(read_ablated(tiny, group, chosen), fast)
+
+
+def test_sweep_runs_under_the_hooks_that_are_on_the_model(tiny, ask, edits, random_vector):
+    group, chosen = ask(tiny), edits(tiny, 3)
+    alone = read_ablated(tiny, group, chosen)
+    other = ablation(tiny, random_vector(tiny, 99), layers=0)
+    with el.ablate(tiny, random_vector(tiny, 99), layers=0):
+        hooked = read_ablated(tiny, group, chosen)
+    both = [read_prompts(tiny, group, edits=[other, each]).log_probs for each in chosen]
+    close(hooked, torch.stack(both))
+    assert (hooked - alone).abs().max() > 1e-2
+
+
+def test_resuming_at_the_wrong_layer_changes_the_numbers(tiny, ask, edits, monkeypatch):
+    """The control: an edit that resumes one layer too high is noticed."""
+    group, chosen = ask(tiny), edits(tiny)
+    right = read_ablated(tiny, group, chosen)
+    blocks = sweep._Sweep._blocks
+    monkeypatch.setattr(
+        sweep._Sweep,
+        "_blocks",
+        lambda self, resid, recorded, layer, *rest: blocks(
+            self, resid, recorded, min(layer + 1, 3), *rest
+        ),
+    )
+    wrong = read_ablated(tiny, group, chosen)
+    by_edit = (wrong - right).abs().amax((1, 2))
+    lower = torch.tensor([edit.layers[0] < 3 for edit in chosen])
+    assert by_edit[lower].min() > 1e-2
+    assert by_edit[~lower].max() < 1e-6
+
+
+def test_sweep_leaves_the_model_as_it_was(tiny, ask, edits):
+    group = ask(tiny)
+    before = read_prompts(tiny, group, layers=[3])
+    read_ablated(tiny, group, edits(tiny))
+    after = read_prompts(tiny, group, layers=[3])
+    assert before.resid.equal(after.resid)
+    assert before.log_probs.equal(after.log_probs)
+
+
+def test_layer_out_of_range_is_refused(tiny, ask, edits):
+    beyond = replace(edits(tiny, 1)[0], layers=(4,))
+    with pytest.raises(el.EntangleError, match="layer 4 is out of range"):
+        read_ablated(tiny, ask(tiny), [beyond])

@@ -1,0 +1,119 @@
+"""What a spreadsheet or an editor does to a table is read rightly or refused, never guessed."""
+
+import pytest
+
+import entangle_lens as el
+from entangle_lens.stimuli import Problem, check_stimuli
+
+
+def said(folder):
+    return [str(problem) for problem in check_stimuli(folder)]
+
+
+def rewrite(folder, table, old, new):
+    path = folder / f"{table}.csv"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_problem_names_what_it_knows():
+    assert str(Problem("items.csv", "is missing")) == "items.csv: is missing"
+    assert str(Problem("items.csv", "is odd", 4)) == "items.csv row 4: is odd"
+    assert str(Problem("items.csv", "is odd", 4, "text")) == "items.csv row 4, column text: is odd"
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "null", "None", "  "])
+def test_missing_value_is_empty_however_it_is_written(folder, cell):
+    rewrite(folder, "neutral", "What is the difference between a comet and an asteroid?", cell)
+    assert said(folder) == ["neutral.csv row 3, column text: is empty, and text was expected"]
+
+
+def test_text_that_only_holds_such_a_word_is_text(folder):
+    """The control: a sentence about none is no missing value."""
+    rewrite(folder, "neutral", "What is the difference", "None of NaN: what is the difference")
+    assert said(folder) == []
+    assert el.load_stimuli(folder).neutral[1].startswith("None of NaN")
+
+
+def test_row_that_is_cut_short_is_named(folder):
+    rewrite(folder, "minimal_pairs", ",The keys to the cabin is on the hook.\n", "\n")
+    assert said(folder) == [
+        "minimal_pairs.csv row 2, column ungrammatical: is empty, and text was expected"
+    ]
+
+
+@pytest.mark.parametrize("table", ["neutral", "contrasts", "minimal_pairs", "items"])
+def test_unquoted_comma_is_refused_and_no_text_is_cut(folder, table):
+    """A sentence with a comma and no quotes has one cell more than the header has columns."""
+    path = folder / f"{table}.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = next(k for k, line in enumerate(lines) if '"' in line and ", " in line) + 1
+    lines[row - 1] = lines[row - 1].replace('"', "")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert any(text.startswith(f"{table}.csv row {row}") for text in said(folder))
+
+
+def test_rows_are_counted_as_a_spreadsheet_counts_them(folder):
+    """A blank line is a row too: the empty text stands in row 4."""
+    line = "neu_02,What is the difference between a comet and an asteroid?"
+    rewrite(folder, "neutral", line, "\nneu_02,")
+    assert said(folder) == ["neutral.csv row 4, column text: is empty, and text was expected"]
+
+
+def test_column_that_stands_twice_is_refused(folder):
+    rewrite(folder, "neutral", "prompt_id,text", "prompt_id,text,text")
+    assert any(text.startswith("neutral.csv") and "text" in text for text in said(folder))
+
+
+def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_header(folder):
+    path = folder / "items.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert said(folder) == []
+
+
+def test_windows_line_ends_change_nothing(folder):
+    path = folder / "items.csv"
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert said(folder) == []
+    assert (
+        el.load_stimuli(folder)
+        .items["grammar"]
+        .table.equals(el.load_stimuli("goods").items["grammar"].table)
+    )
+
+
+def test_text_of_another_encoding_is_refused(folder):
+    path = folder / "neutral.csv"
+    path.write_bytes(path.read_text().replace("rainbow", "caf\xe9").encode("latin-1"))
+    assert len(said(folder)) == 1
+    assert said(folder)[0].startswith("neutral.csv: is not UTF-8 text")
+
+
+def test_other_separator_is_refused_with_what_was_read_and_what_is_needed(folder):
+    path = folder / "neutral.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    (problem,) = said(folder)
+    assert "it has prompt_id;text and needs prompt_id, text" in problem
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"), [(0, "lacks column item_id"), (1, "items.csv: has no rows")]
+)
+def test_table_without_rows_is_refused(folder, keep, expected):
+    path = folder / "items.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:keep]))
+    assert len(said(folder)) == 1
+    assert expected in said(folder)[0]
+
+
+def test_column_that_nobody_asked_for_is_left_alone(folder, edit):
+    edit("items", lambda items: items.assign(note="mine"))
+    assert said(folder) == []
+
+
+def test_unknown_name_is_refused_with_the_bundled_names(tmp_path):
+    with pytest.raises(el.EntangleError, match=r"'gods' is neither a folder.*names are goods"):
+        el.load_stimuli("gods")
+    with pytest.raises(el.EntangleError, match="neither a folder"):
+        check_stimuli(tmp_path / "nowhere")
