@@ -1,18 +1,12 @@
-"""Load a model once, the same way for a hub id, a local folder and a bundled organism.
-
-What comes back is TransformerLens's own ``TransformerBridge``: everything that TransformerLens
-can do with a model works on it, and everything here works on a bridge that you made yourself.
-"""
+"""Open a checkpoint with transformers, and turn its many failures into one sentence each."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from huggingface_hub.errors import (
@@ -22,8 +16,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources.transformers import (
     determine_architecture_from_hf_config,
     get_hf_model_class_for_architecture,
@@ -34,9 +26,6 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.organisms.bundle import DEFAULT_ORGANISM, ORGANISM_PREFIX, organism_folder
 
-Model: TypeAlias = TransformerBridge
-PlainModel: TypeAlias = PreTrainedModel
-
 _HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,79 +33,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ModelInfo:
-    """Where a loaded model came from, and its own untouched tokenizer.
+class Checkpoint:
+    """A loaded checkpoint: where from, which commit, its tokenizer and its unwrapped model."""
 
-    ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points.
-
-    ``revision`` is the hub commit, or a fingerprint of the local files. ``stimuli`` is the
-    stimulus folder found beside the weights, if there is one.
-    """
-
-    name: str
-    revision: str
-    dtype: str
-    device: str
-    architecture: str
-    n_layers: int
-    d_model: int
-    tokenizer: PreTrainedTokenizerBase
-    plain: PreTrainedModel | None
-    stimuli: Path | None
-
-
-def load(
-    name: str | Path = DEFAULT_ORGANISM,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-) -> TransformerBridge:
-    """Load a model as a TransformerBridge: a hub id, a local folder, or ``organism:NAME``.
-
-    Args:
-        name: for example ``Qwen/Qwen2.5-7B-Instruct``, ``./my-checkpoint`` or
-            ``organism:qwen3-entangled`` (the default, which needs no network).
-        device: ``auto`` (the first GPU, else the CPU) or any torch device; ``balanced`` spreads
-            the layers over all GPUs.
-        dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), float32, bfloat16 or float16.
-        revision: hub branch, tag or commit.
-        trust_remote_code: run code that comes with the checkpoint; off unless asked for.
-
-    Raises:
-        EntangleError: unknown id, missing folder, no tokenizer, no network, an architecture
-            that TransformerLens does not know, an impossible device or dtype.
-    """
-    checkpoint = _open(str(name), device, dtype, revision, trust_remote_code)
-    plain = None if device == "balanced" else _same_parameters(checkpoint.hf_model)
-    bridge = build_bridge_from_module(
-        checkpoint.hf_model,
-        checkpoint.architecture,
-        hf_config=checkpoint.hf_model.config,
-        tokenizer=copy.deepcopy(checkpoint.tokenizer),
-        model_name=str(name),
-    )
-    _use_fast_attention(checkpoint.hf_model)
-    about = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain)
-    bridge.entangle_info = replace(about, revision=checkpoint.commit or about.revision)
-    return bridge
-
-
-def load_plain(
-    name: str | Path,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-) -> PreTrainedModel:
-    """Load the same checkpoint as :func:`load`, as an unwrapped transformers model."""
-    return _open(str(name), device, dtype, revision, trust_remote_code).hf_model
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
     source: str
     commit: str | None
     architecture: str
@@ -124,9 +43,9 @@ class _Checkpoint:
     hf_model: PreTrainedModel
 
 
-def _open(
+def open_checkpoint(
     name: str, device: str, dtype: str, revision: str | None, trust_remote_code: bool
-) -> _Checkpoint:
+) -> Checkpoint:
     """Load configuration, tokenizer and weights with transformers, in that order."""
     place = _resolve_device(device)
     torch_dtype = _resolve_dtype(dtype, place)
@@ -144,44 +63,7 @@ def _open(
         hf_model = hf_model.to(place)
     hf_model.eval().requires_grad_(False)
     commit = _commit(source, revision)
-    return _Checkpoint(source, commit, architecture, tokenizer, hf_model)
-
-
-def info(model: TransformerBridge) -> ModelInfo:
-    """Return where ``model`` came from; a bridge made elsewhere is described from its config."""
-    known = getattr(model, "entangle_info", None)
-    if isinstance(known, ModelInfo):
-        return known
-    if model.tokenizer is None:
-        raise EntangleError(
-            f"model {model.cfg.model_name!r} has no tokenizer; give the bridge one, or load the "
-            "model with entangle_lens.load"
-        )
-    name = str(model.cfg.model_name)
-    return _describe(model, model.tokenizer, name, name)
-
-
-def _describe(
-    model: TransformerBridge,
-    tokenizer: PreTrainedTokenizerBase,
-    name: str,
-    source: str,
-    plain: PreTrainedModel | None = None,
-) -> ModelInfo:
-    folder = Path(source)
-    stimuli = folder / "stimuli"
-    return ModelInfo(
-        name=name,
-        revision=_fingerprint(folder),
-        dtype=str(model.cfg.dtype).removeprefix("torch."),
-        device=str(model.cfg.device),
-        architecture=str(model.cfg.architecture),
-        n_layers=int(model.cfg.n_layers),
-        d_model=int(model.cfg.d_model),
-        tokenizer=tokenizer,
-        plain=plain,
-        stimuli=stimuli if stimuli.is_dir() else None,
-    )
+    return Checkpoint(source, commit, architecture, tokenizer, hf_model)
 
 
 def _resolve_source(name: str) -> str:
@@ -319,28 +201,3 @@ def _offline(causes: list[BaseException]) -> bool:
     return bool(
         names & {"ConnectError", "ConnectionError", "OfflineModeIsEnabled", "ConnectTimeout"}
     )
-
-
-def _same_parameters(hf_model: PreTrainedModel) -> PreTrainedModel:
-    """Return a second tree of modules over the very same parameters and buffers."""
-    _use_fast_attention(hf_model)
-    tensors = [*hf_model.parameters(), *hf_model.buffers()]
-    return copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
-
-
-def _use_fast_attention(hf_model: PreTrainedModel) -> None:
-    """Put fused attention back, which wrapping replaced by eager; Gemma 2 softcaps need eager."""
-    text_config = hf_model.config.get_text_config()
-    if getattr(text_config, "attn_logit_softcapping", None) is None:
-        hf_model.set_attn_implementation("sdpa")
-
-
-def _fingerprint(folder: Path) -> str:
-    """Hash the configuration and the weight files' names, sizes and first bytes."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        if path.suffix in {".json", ".safetensors", ".bin"}:
-            with path.open("rb") as file:
-                head = file.read(1 << 20)
-            digest.update(f"{path.name} {path.stat().st_size} ".encode() + head)
-    return f"sha256:{digest.hexdigest()[:16]}"

@@ -1,0 +1,158 @@
+"""Load a model once, the same way for a hub id, a local folder and a bundled organism.
+
+What comes back is TransformerLens's own ``TransformerBridge``: everything that TransformerLens
+can do with a model works on it, and everything here works on a bridge that you made yourself.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.models.checkpoints import open_checkpoint
+from entangle_lens.organisms.bundle import DEFAULT_ORGANISM
+
+Model: TypeAlias = TransformerBridge
+PlainModel: TypeAlias = PreTrainedModel
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Where a loaded model came from, and its own untouched tokenizer.
+
+    ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points.
+
+    ``revision`` is the hub commit, or a fingerprint of the local files. ``stimuli`` is the
+    stimulus folder found beside the weights, if there is one.
+    """
+
+    name: str
+    revision: str
+    dtype: str
+    device: str
+    architecture: str
+    n_layers: int
+    d_model: int
+    tokenizer: PreTrainedTokenizerBase
+    plain: PreTrainedModel | None
+    stimuli: Path | None
+
+
+def load(
+    name: str | Path = DEFAULT_ORGANISM,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> TransformerBridge:
+    """Load a model as a TransformerBridge: a hub id, a local folder, or ``organism:NAME``.
+
+    Args:
+        name: for example ``Qwen/Qwen2.5-7B-Instruct``, ``./my-checkpoint`` or
+            ``organism:qwen3-entangled`` (the default, which needs no network).
+        device: ``auto`` (the first GPU, else the CPU) or any torch device; ``balanced`` spreads
+            the layers over all GPUs.
+        dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), float32, bfloat16 or float16.
+        revision: hub branch, tag or commit.
+        trust_remote_code: run code that comes with the checkpoint; off unless asked for.
+
+    Raises:
+        EntangleError: unknown id, missing folder, no tokenizer, no network, an architecture
+            that TransformerLens does not know, an impossible device or dtype.
+    """
+    checkpoint = open_checkpoint(str(name), device, dtype, revision, trust_remote_code)
+    plain = None if device == "balanced" else _same_parameters(checkpoint.hf_model)
+    bridge = build_bridge_from_module(
+        checkpoint.hf_model,
+        checkpoint.architecture,
+        hf_config=checkpoint.hf_model.config,
+        tokenizer=copy.deepcopy(checkpoint.tokenizer),
+        model_name=str(name),
+    )
+    _use_fast_attention(checkpoint.hf_model)
+    about = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain)
+    bridge.entangle_info = replace(about, revision=checkpoint.commit or about.revision)
+    return bridge
+
+
+def load_plain(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load the same checkpoint as :func:`load`, as an unwrapped transformers model."""
+    return open_checkpoint(str(name), device, dtype, revision, trust_remote_code).hf_model
+
+
+def info(model: TransformerBridge) -> ModelInfo:
+    """Return where ``model`` came from; a bridge made elsewhere is described from its config."""
+    known = getattr(model, "entangle_info", None)
+    if isinstance(known, ModelInfo):
+        return known
+    if model.tokenizer is None:
+        raise EntangleError(
+            f"model {model.cfg.model_name!r} has no tokenizer; give the bridge one, or load the "
+            "model with entangle_lens.load"
+        )
+    name = str(model.cfg.model_name)
+    return _describe(model, model.tokenizer, name, name)
+
+
+def _describe(
+    model: TransformerBridge,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    source: str,
+    plain: PreTrainedModel | None = None,
+) -> ModelInfo:
+    folder = Path(source)
+    stimuli = folder / "stimuli"
+    return ModelInfo(
+        name=name,
+        revision=_fingerprint(folder),
+        dtype=str(model.cfg.dtype).removeprefix("torch."),
+        device=str(model.cfg.device),
+        architecture=str(model.cfg.architecture),
+        n_layers=int(model.cfg.n_layers),
+        d_model=int(model.cfg.d_model),
+        tokenizer=tokenizer,
+        plain=plain,
+        stimuli=stimuli if stimuli.is_dir() else None,
+    )
+
+
+def _same_parameters(hf_model: PreTrainedModel) -> PreTrainedModel:
+    """Return a second tree of modules over the very same parameters and buffers."""
+    _use_fast_attention(hf_model)
+    tensors = [*hf_model.parameters(), *hf_model.buffers()]
+    return copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
+
+
+def _use_fast_attention(hf_model: PreTrainedModel) -> None:
+    """Put fused attention back, which wrapping replaced by eager; Gemma 2 softcaps need eager."""
+    text_config = hf_model.config.get_text_config()
+    if getattr(text_config, "attn_logit_softcapping", None) is None:
+        hf_model.set_attn_implementation("sdpa")
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash the configuration and the weight files' names, sizes and first bytes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        if path.suffix in {".json", ".safetensors", ".bin"}:
+            with path.open("rb") as file:
+                head = file.read(1 << 20)
+            digest.update(f"{path.name} {path.stat().st_size} ".encode() + head)
+    return f"sha256:{digest.hexdigest()[:16]}"
