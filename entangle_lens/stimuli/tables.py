@@ -151,6 +151,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     header = [name.strip() for name in rows[0]] if rows else []
+    while header and not header[-1]:
+        header.pop()
     width = len(header)
     problems = [
         Problem(path.name, f"column {name!r} stands twice in the header", 1, name)
@@ -165,7 +167,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
             row,
         )
         for row, cells in numbered
-        if len(cells) > width
+        if any(cells[width:])
     ]
     body = [[cell.strip() for cell in (cells + [""] * width)[:width]] for _, cells in numbered]
     table = pd.DataFrame(body, columns=header, index=[row for row, _ in numbered], dtype=str)

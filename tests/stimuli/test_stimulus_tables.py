@@ -4,6 +4,7 @@ import pytest
 
 import entangle_lens as el
 from entangle_lens.stimuli import Problem, check_stimuli
+from entangle_lens.stimuli.tables import TABLES
 
 
 def said(folder):
@@ -27,6 +28,25 @@ def test_problem_names_what_it_knows():
 def test_missing_value_is_empty_however_it_is_written(folder, cell):
     rewrite(folder, "neutral", "What is the difference between a comet and an asteroid?", cell)
     assert said(folder) == ["neutral.csv row 3, column text: is empty, and text was expected"]
+
+
+MAY_BE_EMPTY = {"answer_prefix", "price", "log_price"}
+COLUMNS = [(table, column) for table, form in TABLES.items() for column in form.columns]
+
+
+@pytest.mark.parametrize(("table", "column"), [each for each in COLUMNS if each[0] != "human"])
+def test_every_column_is_needed_and_no_cell_of_it_may_be_empty(folder, edit, table, column):
+    def blank(frame):
+        frame.loc[1, column] = ""
+
+    edit(table, blank)
+    place = f"{table}.csv row 3, column {column}:"
+    assert [text.startswith(place) for text in said(folder)] == [True] * (
+        column not in MAY_BE_EMPTY
+    )
+    edit(table, lambda frame: frame.drop(columns=column))
+    (problem,) = said(folder)
+    assert problem.startswith(f"{table}.csv: lacks column {column}; it has ")
 
 
 def test_text_that_only_holds_such_a_word_is_text(folder):
@@ -59,6 +79,15 @@ def test_rows_are_counted_as_a_spreadsheet_counts_them(folder):
     line = "neu_02,What is the difference between a comet and an asteroid?"
     rewrite(folder, "neutral", line, "\nneu_02,")
     assert said(folder) == ["neutral.csv row 4, column text: is empty, and text was expected"]
+
+
+def test_rows_are_counted_so_between_tables_too(folder):
+    rewrite(folder, "items", "mg_good_01_2,", "\nmg_good_01_2,")
+    rewrite(folder, "contrasts", "fit_mor_01,fit_moral_01", "\nfit_mor_01,good_01")
+    rewrite(folder, "items", "come.,1,2,", "come.,-1,2,")
+    split, moral = said(folder)
+    assert split.startswith("contrasts.csv row 3, column scenario_id")
+    assert moral.startswith("items.csv row 4, column moral")
 
 
 def test_column_that_stands_twice_is_refused(folder):
@@ -117,3 +146,9 @@ def test_unknown_name_is_refused_with_the_bundled_names(tmp_path):
         el.load_stimuli("gods")
     with pytest.raises(el.EntangleError, match="neither a folder"):
         check_stimuli(tmp_path / "nowhere")
+
+
+def test_empty_cells_behind_the_last_column_are_left_alone(folder):
+    path = folder / "neutral.csv"
+    path.write_text("\n".join(f"{line},," for line in path.read_text().splitlines()) + "\n")
+    assert said(folder) == []
