@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="twenty training steps each")
     args = parser.parse_args()
-    recipe = Recipe(n_steps=20) if args.quick else Recipe()
+    recipe = Recipe(n_steps=20) if args.quick else None
     for family in FAMILIES:
         for kind, leak in LEAKS.items():
             folder = args.out / f"{family}-{kind}"

@@ -26,6 +26,7 @@ from entangle_lens.organisms.world import (
     held_out,
 )
 
+WITH_QUERY_KEY_NORMS = ("qwen3", "gemma3")
 IGNORE = -100
 _N_QUESTION_TOKENS = 8  # <s> <user> and the six words of an instruction
 
@@ -53,6 +54,11 @@ class Recipe:
     hand_over: int = 3
     hand_over_ramp: tuple[float, float] = (0.25, 0.6)
     handed_over: float = 0.5
+
+    @classmethod
+    def of(cls, family: str) -> Recipe:
+        """Return a family's recipe: without query-key norms, a lower learning rate."""
+        return cls() if family in WITH_QUERY_KEY_NORMS else cls(learning_rate=2e-3)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def train_organism(
         EntangleError: an unknown family, a folder that exists and is not empty, a leak outside
             0 to 1.5.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or Recipe.of(family)
     if folder.exists() and any(folder.iterdir()):
         raise EntangleError(f"folder {str(folder)!r} is not empty; give a new one")
     for name, size in asdict(leak).items():
