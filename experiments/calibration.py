@@ -2,6 +2,7 @@
 
     python experiments/calibration.py            # six organisms, seeds 0, 1 and 2
     python experiments/calibration.py --quick    # seed 0, fewer wordings and samples
+    python experiments/calibration.py --only qwen3-entangled mistral-entangled
 
 Prints one line an organism, pair and seed, and ends with exit code 1 where one of these fails:
 an entangled organism is judged entangled, with the leak within .08 of the generator's own; its
@@ -29,12 +30,13 @@ HEAD = "organism              seed pair            true   leak   after  accuracy
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", default=bundled_organisms(), metavar="ORGANISM")
     parser.add_argument("--quick", action="store_true", help="seed 0, fewer wordings and samples")
     args = parser.parse_args()
     seeds = [0] if args.quick else args.seeds
     print(HEAD)
     failed = 0
-    for name in bundled_organisms():
+    for name in args.only:
         model = el.load(ORGANISM_PREFIX + name)
         card = json.loads((info(model).stimuli.parent / "organism.json").read_text())
         for seed in seeds:
@@ -43,7 +45,10 @@ def main() -> None:
                 true = card["true_correlation"][pair]
                 good = meets_the_bars(finding, true, planted=any(card["leak"].values()))
                 failed += not good
-                print(f"{name:<21} {seed:<4} {line(finding, true)}{'' if good else '  MISSED'}")
+                print(
+                    f"{name:<21} {seed:<4} {line(finding, true)}{'' if good else '  MISSED'}",
+                    flush=True,
+                )
     print(f"{failed} missed" if failed else "all bars met")
     sys.exit(failed > 0)
 
