@@ -169,7 +169,11 @@ def test_device_that_is_not_here_is_refused_with_the_choices(folder, device):
 
 
 def test_remote_code_runs_only_when_asked_for(copy, tmp_path, monkeypatch):
-    """The checkpoint's own code leaves a mark, so the refusal is not for want of code."""
+    """The checkpoint's own code leaves a mark, so the refusal is not for want of code.
+
+    Its classes are its own: transformers marks the classes that it loads this way, and a marked
+    Qwen3ForCausalLM could not be saved by the tests that follow.
+    """
     mark = tmp_path / "mark"
     change_config(
         copy,
@@ -177,8 +181,10 @@ def test_remote_code_runs_only_when_asked_for(copy, tmp_path, monkeypatch):
         auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"},
     )
     (copy / "mine.py").write_text(
-        "from transformers import Qwen3Config as Config, Qwen3ForCausalLM as Model\n"
+        "from transformers import Qwen3Config, Qwen3ForCausalLM\n"
         f"open({str(mark)!r}, 'w').close()\n"
+        "class Config(Qwen3Config): model_type = 'mine'\n"
+        "class Model(Qwen3ForCausalLM): config_class = Config\n"
     )
     monkeypatch.setattr("builtins.input", lambda prompt="": "n")
     message = refusal(copy)
