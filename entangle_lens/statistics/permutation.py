@@ -64,13 +64,17 @@ def max_band(
     """Return the |r| that 95 % of permutations stay below at every layer, and p per layer.
 
     Both come from the null of max over layers of |r| (max-statistic), so they hold however the
-    layer is picked. Layers where a projection is constant are left out of the maximum.
+    layer is picked. Layers where a projection is constant are left out of the maximum; where all
+    are, there is no band (NaN).
     """
     null = np.abs(permuted_correlations(x, y, clusters, rng, n_permutations))
-    largest = np.nanmax(null, axis=1)
     observed = np.abs(pearson(x, y))
+    known = np.isfinite(observed)
+    if not known.any():
+        return float("nan"), observed
+    largest = null[:, known].max(1)
     exceed = (largest[:, None] >= observed[None] - 1e-12).sum(0)
-    p = np.where(np.isfinite(observed), (exceed + 1) / (n_permutations + 1), np.nan)
+    p = np.where(known, (exceed + 1) / (n_permutations + 1), np.nan)
     return float(np.quantile(largest, 0.95)), p
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from entangle_lens.errors import EntangleError
 
-_SCALE = re.compile(r"^\s*(-?\d+)\s*:\s*(-?\d+)\s*$")
+_SCALE = re.compile(r"^\s*(-?[0-9]+)\s*:\s*(-?[0-9]+)\s*$")
 MAX_OPTIONS = 201
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,9 @@ MORAL_LEVELS = ("-1", "0", "1")
 CORRUPTION_LEVELS = ("1", "2", "3", "4")
 
 Check = Callable[[str], str | None]
+
+# Narrower than Python's float, which also reads 1_000 and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,8 @@ def _one_of(*levels: str) -> Check:
 
 
 def _number(cell: str) -> str | None:
-    try:
-        finite = abs(float(cell)) < float("inf")
-    except ValueError:
-        finite = False
-    return None if finite else f"{cell!r} is not a number"
+    known = _NUMBER.fullmatch(cell) and math.isfinite(float(cell))
+    return None if known else f"{cell!r} is not a number"
 
 
 def _number_or_empty(cell: str) -> str | None:

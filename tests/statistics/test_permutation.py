@@ -140,6 +140,12 @@ def test_constant_layer_is_left_out_of_the_band(rng, constant):
     assert band == pytest.approx(without)
 
 
+def test_no_band_where_every_layer_is_constant(rng):
+    band, p = max_band(np.ones((2, 68)), rng.standard_normal((2, 68)), EVEN, rng, 19)
+    assert np.isnan(band)
+    assert np.isnan(p).all()
+
+
 def test_same_seed_gives_the_same_permutations(rng):
     x, y = rng.standard_normal((2, 2, 68))
     one, two, other = (

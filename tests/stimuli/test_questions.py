@@ -69,7 +69,9 @@ def test_scale_has_at_most_201_options():
         el.Scale.parse("-100:101")
 
 
-@pytest.mark.parametrize("text", ["1.5:3", "--1:3", "1:9:2", "1;9", "a:b", ":", "1e1:20", "+1:9x"])
+@pytest.mark.parametrize(
+    "text", ["1.5:3", "--1:3", "1:9:2", "1;9", "a:b", ":", "1e1:20", "+1:9x", "\u0661:9"]
+)
 def test_scale_that_is_no_pair_of_whole_numbers_is_refused_as_given(text):
     with pytest.raises(el.EntangleError) as caught:
         el.Scale.parse(text)
