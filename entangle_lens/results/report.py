@@ -44,7 +44,7 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
         figures=_figures(findings),
         tables={
             "summary": _html(_summary(tables["summary"])),
-            "repair": _html(_repair(tables["repair"])),
+            "repair": _repairs(tables["repair"]),
             "layer_sweep": _html(_sweep(tables["layer_sweep"])),
             "side_effects": _html(_rounded(tables["side_effects"])),
         },
@@ -73,16 +73,25 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(items=table["n_items"], scenarios=table["n_scenarios"])
 
 
+def _repairs(table: pd.DataFrame) -> dict[str, Markup]:
+    """Return one table a pair, under a title that says how many scenarios are resampled."""
+    shown = {}
+    for pair, rows in table.groupby("pair", sort=False):
+        title = f"{TITLES[str(pair)].capitalize()} ({rows['n_scenarios'].iloc[0]} scenarios)"
+        shown[title] = _html(_repair(rows), "arms")
+    return shown
+
+
 def _repair(table: pd.DataFrame) -> pd.DataFrame:
-    shown = table[["pair", "ablation"]].copy()
+    shown = pd.DataFrame({"ablation": table["ablation"] + "\n" + table["description"]})
+    shown["judged"] = table["repaired"]
     for figure in _SHOWN_IN_REPAIR:
         shown[figure.replace("_", " ")] = _with_interval(
             table[figure], table[f"{figure}_low"], table[f"{figure}_high"]
         )
     shown["spread"] = table["spread"].map("{:.2f}".format)
-    shown["option mass"] = table["option_mass"].map("{:.2f}".format)
-    shown["scenarios"] = table["n_scenarios"]
-    return shown.assign(judged=table["repaired"], ablated=table["description"])
+    shown["mass"] = table["option_mass"].map("{:.2f}".format)
+    return shown
 
 
 def _sweep(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,6 +109,7 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) else cell)
 
 
-def _html(table: pd.DataFrame) -> Markup:
-    html = table.to_html(index=False, border=0, na_rep="")
+def _html(table: pd.DataFrame, kind: str = "") -> Markup:
+    html = table.to_html(index=False, border=0, na_rep="", classes=kind or None)
+    html = html.replace("\\n", "\n")  # pandas writes a line break as backslash and n
     return Markup(f'<div class="scroll">{html}</div>')
