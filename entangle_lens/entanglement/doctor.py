@@ -29,6 +29,10 @@ _TEXTS = (
     "I carried the old lamp down to the market and left it with the baker for a week.",
     "The neighbour's cat slept on my coat.",
     "I counted the boats.",
+    "I counted the boats in the harbour and then the ones on the beach.",
+    "A tree fell.",
+    "We swept the yard before the guests came.",
+    "The baker left a lamp in the road.",
     "After the long rain the road to the mill was closed, so I walked home along the river bank.",
 )
 

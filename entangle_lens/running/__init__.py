@@ -2,9 +2,9 @@
 
 from entangle_lens.running.bridge import check_layers, resid_post
 from entangle_lens.running.edits import Ablation, Edit
-from entangle_lens.running.forward import Reading, read_prompts
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
 from entangle_lens.running.prompts import PromptGroup, chat_prompts, plain_prompts, rating_prompts
+from entangle_lens.running.scoring import Reading, read_prompts
 from entangle_lens.running.sweep import read_ablated
 from entangle_lens.running.text import next_token_log_probs, sequence_log_probs, token_embeddings
 

@@ -1,34 +1,58 @@
-"""Batches: sorted by length, sized by tokens, padded, halved when memory runs out."""
+"""Batches: sorted by length, sized by tokens and free memory, halved when memory runs out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-TOKENS_PER_BATCH = 8192
 BAR_DELAY = 0.5  # seconds: what is done sooner needs no bar
+LEAST_TOKENS = 256
+# More brings nothing: on a CPU activations leave the caches, on a GPU the matrices are full.
+MOST_TOKENS = {"cpu": 4096, "cuda": 65_536}
+LOGITS_AT_ONCE = 16_000_000
+_SHARE_OF_FREE_MEMORY = 0.25
 
 
-def each_batch(
-    tokens: Sequence[Sequence[int]],
-    run: Callable[[list[int]], None],
-    *,
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-    desc: str | None = None,
-) -> None:
-    """Call ``run`` with the indices of one batch after the other, longest prompts first.
+def token_budget(device: torch.device, bytes_per_token: int) -> int:
+    """Return how many tokens, padding included, one batch may hold on ``device`` just now.
 
-    A batch holds prompts of about one length, ``tokens_per_batch`` tokens with padding. When
-    memory runs out the batch is halved and tried again, down to a single prompt. A progress bar
-    is shown where ``desc`` names it.
+    A quarter of the memory that is free, at ``bytes_per_token``, within bounds that depend on
+    the kind of device.
+    """
+    most = MOST_TOKENS.get(device.type, MOST_TOKENS["cpu"])
+    fitting = int(_free_memory(device) * _SHARE_OF_FREE_MEMORY / bytes_per_token)
+    return min(most, max(LEAST_TOKENS, fitting))
+
+
+def logit_rows(n_columns: int) -> int:
+    """Return how many rows of ``n_columns`` logits each are made at once: 64 MB in float32."""
+    return max(1, LOGITS_AT_ONCE // n_columns)
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free + cached)
+
+
+@contextmanager
+def progress(total: int, desc: str | None) -> Iterator[Callable[[int], Any]]:
+    """Show a bar with prompts a second and the time left where ``desc`` names one.
+
+    Gives the function that moves the bar on.
     """
     with tqdm(
-        total=len(tokens),
+        total=total,
         desc=desc,
         unit="prompt",
         leave=False,
@@ -36,9 +60,26 @@ def each_batch(
         delay=BAR_DELAY,
         mininterval=BAR_DELAY,
     ) as bar:
-        for batch in _plan([len(ids) for ids in tokens], tokens_per_batch):
-            _run_or_halve(batch, run)
-            bar.update(len(batch))
+        yield bar.update
+
+
+def each_batch(
+    lengths: Sequence[int],
+    run: Callable[[list[int]], None],
+    *,
+    budget: int,
+    among: Iterable[int] | None = None,
+    same_length: bool = False,
+) -> None:
+    """Call ``run`` with the indices of one batch after the other, longest prompts first.
+
+    A batch holds prompts of about one length (of exactly one with ``same_length``), ``budget``
+    tokens with padding. When memory runs out the batch is halved and tried again, down to a
+    single prompt. ``among`` are the prompts to run, all by default.
+    """
+    chosen = range(len(lengths)) if among is None else list(among)
+    for batch in _plan(lengths, chosen, budget, same_length):
+        _run_or_halve(batch, run)
 
 
 def padded(
@@ -55,13 +96,18 @@ def padded(
     return ids.to(device), mask.to(device)
 
 
-def _plan(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+def _plan(
+    lengths: Sequence[int], chosen: Sequence[int], budget: int, same_length: bool
+) -> Iterator[list[int]]:
+    order = np.argsort([lengths[index] for index in chosen], kind="stable")[::-1]
     batch: list[int] = []
-    for index in np.argsort(lengths, kind="stable")[::-1].tolist():
-        longest = lengths[batch[0]] if batch else lengths[index]
-        if batch and longest * (len(batch) + 1) > tokens_per_batch:
-            yield batch
-            batch = []
+    for index in (chosen[position] for position in order.tolist()):
+        if batch:
+            longest = lengths[batch[0]]
+            full = longest * (len(batch) + 1) > budget
+            if full or (same_length and lengths[index] != longest):
+                yield batch
+                batch = []
         batch.append(index)
     if batch:
         yield batch
@@ -71,10 +117,16 @@ def _run_or_halve(batch: list[int], run: Callable[[list[int]], None]) -> None:
     try:
         run(batch)
         return
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
+    except RuntimeError as error:
+        if len(batch) == 1 or not _memory_ran_out(error):
             raise
-    torch.cuda.empty_cache()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     half = len(batch) // 2
     _run_or_halve(batch[:half], run)
     _run_or_halve(batch[half:], run)
+
+
+def _memory_ran_out(error: RuntimeError) -> bool:
+    on_cpu = "DefaultCPUAllocator" in str(error)
+    return on_cpu or isinstance(error, torch.OutOfMemoryError)

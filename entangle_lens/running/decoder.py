@@ -6,8 +6,9 @@ bridge's per-module hooks, which cost a fifth of the time on small models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,8 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache, PreTrainedModel
 
-from entangle_lens.errors import EntangleError
 from entangle_lens.models import info
-from entangle_lens.running.edits import Edit
+from entangle_lens.running.sites import place
 
 _HEAD_TOLERANCE = 1e-3
 _ATTENTION_KINDS = {"full_attention", "sliding_attention"}
@@ -31,7 +31,7 @@ class Decoder:
     body: nn.Module
     blocks: tuple[nn.Module, ...]
     norm: nn.Module
-    head: nn.Module
+    head: nn.Linear
     soft_cap: float | None
     config: Any
 
@@ -40,21 +40,52 @@ class Decoder:
         """Where token ids go."""
         return next(self.body.parameters()).device
 
-    def logits(self, hidden: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        """Unembed hidden states that have passed the final norm."""
-        logits = self.head(hidden)
+    def logits(
+        self, hidden: Float[Tensor, "... d_model"], columns: list[int] | None = None
+    ) -> Float[Tensor, "... vocab"]:
+        """Unembed hidden states that have passed the final norm, on some rows of the head only."""
+        if columns is None:
+            logits = self.head(hidden)
+        else:
+            bias = None if self.head.bias is None else self.head.bias[columns]
+            logits = nn.functional.linear(hidden, self.head.weight[columns], bias)
         return logits if self.soft_cap is None else self.soft_cap * (logits / self.soft_cap).tanh()
 
     def cache(self) -> DynamicCache:
         """Return an empty cache of keys and values, right for sliding and hybrid layers."""
         return DynamicCache(config=self.config)
 
+    @contextmanager
+    def last_block_reads_only(self, last: Int[Tensor, " batch"] | None) -> Iterator[None]:
+        """Let the last block attend and feed forward at position ``last`` of each row only.
 
-def decoder_of(model: TransformerBridge) -> Decoder | None:
+        Its keys and values are still made everywhere. What it returns is right at ``last`` and
+        meaningless elsewhere: there the two outputs, of one position each, are added to every
+        position. None, and blocks of another make, change nothing.
+        """
+        attention = getattr(self.blocks[-1], "self_attn", None)
+        inner = [getattr(attention, "o_proj", None), getattr(self.blocks[-1], "mlp", None)]
+        modules = [each for each in inner if isinstance(each, nn.Module)]
+        handles = []
+        if last is not None and len(modules) == len(inner):
+            rows = torch.arange(len(last), device=last.device)
+
+            def slice_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+                return (args[0][rows, last][:, None], *args[1:])
+
+            handles = [each.register_forward_pre_hook(slice_input) for each in modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def decoder_of(model: TransformerBridge, site: str = "resid_post") -> Decoder | None:
     """Return the bare decoder behind ``model``; None where only the bridge itself is right.
 
-    That is so while hooks are on the bridge, when its weights were replaced, and for models
-    that were not loaded by this package.
+    That is so while hooks are on the bridge, when its weights were replaced, for models that
+    were not loaded by this package, and where ``site`` is nowhere to be found in the blocks.
     """
     plain = info(model).plain
     if plain is None or any(point.fwd_hooks for point in model.hook_points()):
@@ -62,7 +93,9 @@ def decoder_of(model: TransformerBridge) -> Decoder | None:
     own = {id(parameter) for parameter in model.original_model.parameters()}
     if own != {id(parameter) for parameter in plain.parameters()}:
         return None
-    return _take_apart(plain)
+    decoder = _take_apart(plain)
+    found = decoder is not None and all(place(block, site) for block in decoder.blocks)
+    return decoder if found else None
 
 
 def _take_apart(plain: PreTrainedModel) -> Decoder | None:
@@ -73,7 +106,7 @@ def _take_apart(plain: PreTrainedModel) -> Decoder | None:
     if not kinds <= _ATTENTION_KINDS:
         return None
     norm = getattr(body, "norm", None)
-    if head is None or blocks is None or norm is None:
+    if not isinstance(head, nn.Linear) or blocks is None or norm is None:
         return None
     cap = getattr(plain.config.get_text_config(), "final_logit_softcapping", None)
     decoder = Decoder(body, tuple(blocks), norm, head, cap, plain.config)
@@ -89,119 +122,16 @@ def _follow_device(decoder: Decoder) -> None:
 
 @torch.inference_mode()
 def _head_agrees(plain: PreTrainedModel, decoder: Decoder) -> bool:
-    """Check once a model that body and head together give the whole model's logits."""
+    """Check once a model that body, head and a cut last block give the whole model's logits."""
     known = getattr(plain, "_entangle_head_agrees", None)
     if known is None:
-        ids = torch.tensor([[1, 2, 3]], device=decoder.device)
-        whole = plain(input_ids=ids, use_cache=False).logits
-        parts = decoder.logits(decoder.body(input_ids=ids, use_cache=False).last_hidden_state)
+        ids = torch.tensor([[1, 2, 3], [3, 2, 1]], device=decoder.device)
+        last = torch.tensor([2, 1], device=decoder.device)
+        rows = torch.arange(2, device=decoder.device)
+        whole = plain(input_ids=ids, use_cache=False).logits[rows, last]
+        with decoder.last_block_reads_only(last):
+            hidden = decoder.body(input_ids=ids, use_cache=False).last_hidden_state
+        parts = decoder.logits(hidden[rows, last])
         known = bool(torch.allclose(whole.float(), parts.float(), atol=_HEAD_TOLERANCE, rtol=1e-3))
         plain._entangle_head_agrees = known  # type: ignore[assignment]
     return bool(known)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What one pass of the body left behind.
-
-    ``hidden`` has passed the final norm. ``resid`` holds the residual stream after the layers that
-    were asked for, ``calls`` how each block was called (without its input), where recorded.
-    """
-
-    hidden: Float[Tensor, "batch pos d_model"] | None
-    resid: Mapping[int, Float[Tensor, "batch ... d_model"]]
-    calls: Mapping[int, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a pass should keep: residuals after ``layers`` (at ``rows_last`` only, if given).
-
-    ``record`` keeps the blocks' arguments too. ``only_residuals`` stops after the last layer
-    asked for, since nothing above it is needed.
-    """
-
-    layers: Sequence[int] = ()
-    last: Int[Tensor, " batch"] | None = None
-    record: bool = False
-    only_residuals: bool = False
-
-
-class _ForwardStopped(Exception):  # noqa: N818 - a signal, no error
-    pass
-
-
-def run_body(
-    decoder: Decoder,
-    ids: Int[Tensor, "batch pos"],
-    cache: DynamicCache | None = None,
-    edits: Sequence[Edit] = (),
-    wanted: Wanted = Wanted(),
-) -> Pass:
-    """Run token ids through the body, after the keys and values in ``cache`` if there are any.
-
-    Prompts are padded on the right: a causal model never looks there, so no mask is needed and
-    positions count from the cache on.
-    """
-    watcher = _Watcher(decoder, edits, wanted)
-    handles = watcher.attach()
-    hidden = None
-    try:
-        output = decoder.body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
-        hidden = output.last_hidden_state
-    except _ForwardStopped:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    if edits and not watcher.edited:
-        raise EntangleError("an intervention never fired: its layers were not run")
-    return Pass(hidden, watcher.resid, watcher.calls)
-
-
-@dataclass
-class _Watcher:
-    """Hooks on the blocks that edit, keep and record, then are taken off again."""
-
-    decoder: Decoder
-    edits: Sequence[Edit]
-    wanted: Wanted
-    resid: dict[int, Tensor] = field(default_factory=dict)
-    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
-    edited: bool = False
-
-    def attach(self) -> list[Any]:
-        handles = []
-        touched = {layer for edit in self.edits for layer in edit.layers} | set(self.wanted.layers)
-        for layer, block in enumerate(self.decoder.blocks):
-            if self.wanted.record:
-                handles.append(
-                    block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
-                )
-            if layer in touched:
-                handles.append(block.register_forward_hook(self._after(layer)))
-        return handles
-
-    def _recorder(self, layer: int) -> Any:
-        def record(block: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            self.calls[layer] = {k: v for k, v in options.items() if k != "hidden_states"}
-
-        return record
-
-    def _after(self, layer: int) -> Any:
-        editing = [edit for edit in self.edits if layer in edit.layers]
-        stop = self.wanted.only_residuals and layer == max(self.wanted.layers, default=-1)
-
-        def after(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            resid = output[0] if isinstance(output, tuple) else output
-            for edit in editing:
-                resid = edit.edit(resid)
-                self.edited = True
-            if layer in self.wanted.layers:
-                last = self.wanted.last
-                self.resid[layer] = resid if last is None else resid[torch.arange(len(last)), last]
-            if stop:
-                raise _ForwardStopped
-            return (resid, *output[1:]) if isinstance(output, tuple) else resid
-
-        return after

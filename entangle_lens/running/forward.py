@@ -1,9 +1,10 @@
-"""One forward pass over many prompts: residuals at the last token and option probabilities."""
+"""Batches of prompts through the model, each continuing from the beginning that it shares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,104 +13,119 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
 
 from entangle_lens.running import bridge
-from entangle_lens.running.batches import TOKENS_PER_BATCH, each_batch, padded
-from entangle_lens.running.decoder import Decoder, Wanted, decoder_of, run_body
+from entangle_lens.running.batches import each_batch, padded, progress, token_budget
+from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Edit
-from entangle_lens.running.options import OptionTree
-from entangle_lens.running.prefix import repeated, shared_length
-from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.passes import Wanted, run_body
+from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a pass over a group of prompts read, in the order of the prompts.
+class Beginning:
+    """What prompts begin with: its length, its keys and values, and what was kept at its tokens."""
 
-    ``log_probs`` are the options' log-probabilities over the whole vocabulary (their
-    exponentials sum to the option mass). ``resid`` is the residual stream after each asked
-    layer (``resid_post``) at the last prompt token, in float32 on the CPU.
-    """
-
-    log_probs: Float[Tensor, "prompt option"]
-    resid: Float[Tensor, "prompt layer d_model"]
-
-
-@torch.inference_mode()
-def read_prompts(
-    model: TransformerBridge,
-    group: PromptGroup,
-    *,
-    layers: Sequence[int] = (),
-    edits: Sequence[Edit] = (),
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-    desc: str | None = None,
-) -> Reading:
-    """Run every prompt of ``group`` and read options and residuals at its last token.
-
-    ``edits`` apply to every position, the shared beginning included; so do hooks that are on
-    ``model``. Same numbers as one prompt at a time.
-
-    Raises:
-        EntangleError: a layer out of range.
-    """
-    bridge.check_layers(model, layers)
-    tree = OptionTree(group.options)
-    log_probs = torch.zeros(len(group.tokens), len(group.options))
-    resid = torch.zeros(len(group.tokens), len(layers), int(model.cfg.d_model))
-    runner = Runner.of(model, group.tokens, edits)
-
-    def run(batch: list[int]) -> None:
-        next_log_probs = {}
-        for context in tree.contexts or [()]:
-            tokens = [(*group.tokens[index], *context) for index in batch]
-            logits, captured = runner.last_logits(tokens, layers if context == () else ())
-            if group.options:
-                columns = tree.next_tokens(context)
-                next_log_probs[context] = logits.float().log_softmax(-1)[:, columns].cpu()
-            for column, layer in enumerate(layers if context == () else ()):
-                resid[batch, column] = captured[layer].float().cpu()
-        if group.options:
-            log_probs[batch] = tree.log_probs(next_log_probs)
-
-    each_batch(group.tokens, run, tokens_per_batch=tokens_per_batch, desc=desc)
-    return Reading(log_probs, resid)
+    length: int = 0
+    cache: DynamicCache | None = None
+    kept: Mapping[int, Float[Tensor, "1 pos d"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs batches of one group of prompts, each continuing from what all of them share."""
+    """Runs prompts in batches under the same edits, every shared beginning once.
+
+    What ``kept`` says is kept at every token of the shared beginnings too. Layers above
+    ``stop_after`` are not run. ``share_beginnings`` off runs every prompt from its first token.
+    """
 
     model: TransformerBridge
-    edits: Sequence[Edit]
-    decoder: Decoder | None
-    shared: Sequence[int]
-    cache: DynamicCache | None
+    edits: Sequence[Edit] = ()
+    kept: Wanted = field(default_factory=Wanted)
+    stop_after: int | None = None
+    share_beginnings: bool = True
 
-    @classmethod
-    def of(
-        cls, model: TransformerBridge, tokens: Sequence[Sequence[int]], edits: Sequence[Edit] = ()
-    ) -> Runner:
-        """Prepare a group: find the shared beginning and run it once, under the same edits."""
-        for edit in edits:
-            bridge.check_layers(model, edit.layers)
-        decoder = decoder_of(model)
-        n_shared = shared_length(tokens) if decoder is not None else 0
-        if decoder is None or n_shared == 0:
-            return cls(model, edits, decoder, (), None)
-        shared, cache = tokens[0][:n_shared], decoder.cache()
-        run_body(decoder, torch.tensor([shared], device=decoder.device), cache, edits)
-        return cls(model, edits, decoder, shared, cache)
+    def __post_init__(self) -> None:
+        bridge.check_layers(self.model, self.kept.layers)
+        for edit in self.edits:
+            bridge.check_layers(self.model, edit.layers)
 
-    def last_logits(
-        self, tokens: Sequence[Sequence[int]], layers: Sequence[int] = ()
-    ) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch d_model"]]]:
-        """Return the logits after each prompt of a batch, and its last residuals at ``layers``."""
-        if self.decoder is None:
-            return bridge.last_logits(self.model, tokens, layers, self.edits)
-        own = [prompt[len(self.shared) :] for prompt in tokens]
-        ids, mask = padded(own, left=False, device=self.decoder.device)
-        last = mask.sum(1) - 1
-        cache = None if self.cache is None else repeated(self.cache, len(own))
-        done = run_body(self.decoder, ids, cache, self.edits, Wanted(layers, last))
-        assert done.hidden is not None
-        hidden = done.hidden[torch.arange(len(own), device=ids.device), last]
-        return self.decoder.logits(hidden), done.resid
+    def each_batch(
+        self,
+        tokens: Sequence[Sequence[int]],
+        run: Callable[[Decoder | None, Beginning, list[int]], None],
+        *,
+        tokens_per_batch: int | None = None,
+        same_length: bool = False,
+        desc: str | None = None,
+    ) -> None:
+        """Call ``run`` with the beginning and the indices of one batch after the other.
+
+        The decoder is None where the model runs through the bridge, which shares no beginnings.
+        """
+        decoder = decoder_of(self.model, self.kept.site)
+        budget = tokens_per_batch or batch_budget(self.model)
+        with progress(len(tokens), desc) as moved:
+            for start, prompts in self._beginnings(decoder, tokens):
+
+                def run_batch(batch: list[int], start: Beginning = start) -> None:
+                    run(decoder, start, batch)
+                    moved(len(batch))
+
+                each_batch(
+                    [len(prompt) - start.length for prompt in tokens],
+                    run_batch,
+                    budget=budget,
+                    among=prompts,
+                    same_length=same_length,
+                )
+
+    def _beginnings(
+        self, decoder: Decoder | None, tokens: Sequence[Sequence[int]]
+    ) -> Iterable[tuple[Beginning, Sequence[int]]]:
+        if decoder is None or not self.share_beginnings:
+            return [(Beginning(), range(len(tokens)))]
+        begin = partial(self._begin, decoder)
+        return each_beginning(prefix_tree(tokens), begin, Beginning())
+
+    def _begin(self, decoder: Decoder, before: Beginning, shared: tuple[int, ...]) -> Beginning:
+        cache = decoder.cache() if before.cache is None else repeated(before.cache)
+        ids = torch.tensor([shared], device=decoder.device)
+        last = None if self.kept.layers else torch.tensor([len(shared) - 1], device=decoder.device)
+        wanted = replace(self.kept, last=last, stop_after=self.stop_after)
+        kept = dict(run_body(decoder, ids, cache, self.edits, wanted).kept)
+        if before.kept:
+            kept = {layer: torch.cat([before.kept[layer], kept[layer]], 1) for layer in kept}
+        return Beginning(before.length + len(shared), cache, kept)
+
+
+def read_last(
+    decoder: Decoder,
+    start: Beginning,
+    own: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    layers: Sequence[int] = (),
+    *,
+    stop_after: int | None = None,
+    keep_cache: bool = False,
+) -> tuple[Float[Tensor, "batch d_model"] | None, Mapping[int, Tensor], DynamicCache | None]:
+    """Run what each prompt of a batch has of its own after ``start``, and read its last token.
+
+    Returns the normed hidden states (None where stopped early), the residuals after ``layers``,
+    and the keys and values (with ``keep_cache``, which is for prompts of one length only).
+    """
+    ids, mask = padded(own, left=False, device=decoder.device)
+    last = mask.sum(1) - 1
+    rows = torch.arange(len(own), device=ids.device)
+    cache = None if start.cache is None else repeated(start.cache, len(own))
+    if cache is None and keep_cache:
+        cache = decoder.cache()
+    wanted = Wanted(layers, keep=lambda resid: resid[rows, last], last=last, stop_after=stop_after)
+    done = run_body(decoder, ids, cache, edits, wanted, sum(map(len, own)))
+    hidden = None if done.hidden is None else done.hidden[rows, last]
+    return hidden, done.kept, cache
+
+
+def batch_budget(model: TransformerBridge) -> int:
+    """Return how many tokens a batch of this model may hold just now, by the free memory."""
+    cfg = model.cfg
+    width = 16 * int(cfg.d_model) + 4 * int(getattr(cfg, "d_mlp", None) or 4 * int(cfg.d_model))
+    return token_budget(bridge.input_device(model), width * cfg.dtype.itemsize)

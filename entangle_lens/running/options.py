@@ -35,12 +35,15 @@ class OptionTree:
         return sorted(follow)
 
     def log_probs(
-        self, next_log_probs: dict[Path, Float[Tensor, "batch next"]]
+        self,
+        next_log_probs: dict[Path, Float[Tensor, "batch next"]],
+        *,
+        renormalised: bool = False,
     ) -> Float[Tensor, "batch option"]:
         """Return log P(option) from the log-probabilities of the next tokens of each context.
 
         An option that begins a longer one ("1" and "10") counts only what does not go on to the
-        longer one: P("1") - P("10").
+        longer one: P("1") - P("10"). With ``renormalised`` the options add up to one.
         """
         path_probs: dict[Path, Tensor] = {}
         for context in self.contexts:
@@ -53,7 +56,8 @@ class OptionTree:
             path_probs[option] - sum(path_probs[longer] for longer in self._next_longer(option))
             for option in self.options
         ]
-        return torch.stack(probs, dim=1).clamp_min(torch.finfo(torch.float32).tiny).log()
+        log_probs = torch.stack(probs, dim=1).clamp_min(torch.finfo(torch.float32).tiny).log()
+        return log_probs.log_softmax(-1) if renormalised else log_probs
 
     def _next_longer(self, option: Path) -> Sequence[Path]:
         """Return the options that continue ``option`` with no other option in between."""

@@ -13,9 +13,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from entangle_lens.running.bridge import forward, input_device, resid_post
-from entangle_lens.running.forward import Reading
 from entangle_lens.running.options import OptionTree
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.scoring import Reading
 
 Edit = Callable[[Tensor], Tensor]
 

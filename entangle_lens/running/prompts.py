@@ -21,11 +21,13 @@ class PromptGroup:
     """Prompts that end in the same question, as token ids, and the options that may follow.
 
     ``tokens`` holds one prompt each, without padding. ``options`` holds the token ids of each
-    option, as they stand after the prompt.
+    option, as they stand after the prompt. ``spans`` says which tokens, first to before-last,
+    hold some of the item that each prompt asks about; empty where that is not known.
     """
 
     tokens: tuple[tuple[int, ...], ...]
     options: tuple[tuple[int, ...], ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 def rating_prompts(
@@ -48,15 +50,22 @@ def rating_prompts(
             f"the tokenizer cannot tell the ratings of the scale {scale} apart; use another scale"
         )
     n_tail = len(options[0])
+    encoded, offsets = _encode_with_offsets(
+        tokenizer, [text + joiner + scale.options[0] for text in rendered]
+    )
     tokens = []
-    for ids in _encode_many(tokenizer, [text + joiner + scale.options[0] for text in rendered]):
+    for ids in encoded:
         if tuple(ids[-n_tail:]) != options[0]:
             raise EntangleError(
                 f"the tokenizer merges the answer prefix {question.answer_prefix!r} with the "
                 "rating; use an answer prefix that ends in punctuation, such as 'Rating:'"
             )
         tokens.append(tuple(ids[:-n_tail]))
-    return PromptGroup(tuple(tokens), options)
+    places = map(_item_place, rendered, contents, texts)
+    # Without offsets (slow tokenizers) no span is known.
+    spans = [_token_span(*each) for each in zip(offsets, places, strict=False)]
+    known = tuple(span for span in spans if span is not None)
+    return PromptGroup(tuple(tokens), options, known if len(known) == len(texts) else ())
 
 
 def chat_prompts(model: TransformerBridge, contents: Sequence[str]) -> PromptGroup:
@@ -103,6 +112,42 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _encode_many(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+
+def _encode_with_offsets(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+    """Return token ids, and the characters each token stands for (nothing where not known)."""
+    if not tokenizer.is_fast:
+        return _encode_many(tokenizer, texts), []
+    both = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+    return list(both["input_ids"]), list(both["offset_mapping"])
+
+
+def _item_place(rendered: str, content: str, text: str) -> tuple[int, int] | None:
+    """Return the characters of a rendered prompt that are the item; None if it is not found.
+
+    The item ends the content, and a template may strip the content but changes nothing in it.
+    """
+    start = rendered.rfind(content.strip())
+    if start < 0:
+        return None
+    end = start + len(content.strip())
+    return end - len(text.strip()), end
+
+
+def _token_span(
+    offsets: Sequence[tuple[int, int]], place: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """Return the tokens, first to before-last, that hold some of the characters of ``place``."""
+    if place is None:
+        return None
+    held = [
+        number
+        for number, (start, end) in enumerate(offsets)
+        if max(start, place[0]) < min(end, place[1])
+    ]
+    return (held[0], held[-1] + 1) if held else None
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

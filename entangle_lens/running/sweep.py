@@ -1,12 +1,13 @@
-"""Many one-layer ablations of the same prompts: each resumes from the clean residual there.
+"""Many ablations of the same prompts: each starts from the clean residual at its first layer.
 
-The clean pass over a batch is made once. An edit at layer l changes nothing below it, so it starts
-from the clean residual after l, and edits at the same layer run together as one larger batch.
+The clean pass over a batch is made once. An edit changes nothing below the first layer it edits, so
+its copy of the batch begins with the edited clean residual there, joins the copies that began
+further down, and all of them go through the blocks above together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,18 @@ from einops import einsum, rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import DynamicCache
 
-from entangle_lens.errors import EntangleError
-from entangle_lens.running import bridge
-from entangle_lens.running.batches import TOKENS_PER_BATCH, each_batch, padded
-from entangle_lens.running.decoder import Decoder, Pass, Wanted, decoder_of, run_body
+from entangle_lens.running import account, bridge
+from entangle_lens.running.batches import each_batch, padded, progress
+from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Ablation
-from entangle_lens.running.forward import read_prompts
+from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.options import OptionTree, Path
-from entangle_lens.running.prefix import repeated, shared_length
+from entangle_lens.running.passes import Pass, Wanted, run_body
+from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.scoring import option_log_probs, read_prompts
 
 
 @torch.inference_mode()
@@ -33,124 +36,206 @@ def read_ablated(
     group: PromptGroup,
     ablations: Sequence[Ablation],
     *,
+    renormalised: bool = False,
+    tokens_per_batch: int | None = None,
     desc: str | None = None,
 ) -> Float[Tensor, "ablation prompt option"]:
-    """Return option log-probabilities under each of many ablations, each at one layer.
+    """Return option log-probabilities under each of many ablations.
 
-    Same numbers as one ablation at a time.
+    Same numbers as one ablation at a time. With ``renormalised`` the options' probabilities add
+    up to one: enough for a rating, and much less work where the vocabulary is large.
 
     Raises:
-        EntangleError: a layer out of range, or an ablation at several layers.
+        EntangleError: a layer out of range.
     """
     for each in ablations:
-        if len(each.layers) != 1:
-            raise EntangleError(f"a sweep resumes at one layer each; got layers {each.layers}")
         bridge.check_layers(model, each.layers)
     decoder = decoder_of(model)
-    if decoder is None:
-        each_alone = [read_prompts(model, group, edits=[each], desc=desc) for each in ablations]
-        return torch.stack([reading.log_probs for reading in each_alone])
-    tree = OptionTree(group.options)
     out = torch.zeros(len(ablations), len(group.tokens), len(group.options))
-    sweep = _Sweep.of(decoder, group.tokens, ablations)
+    if decoder is None or not ablations:
+        for row, each in enumerate(ablations):
+            out[row] = read_prompts(model, group, edits=[each], desc=desc).log_probs
+        return out.log_softmax(-1) if renormalised else out
+    tree = OptionTree(group.options)
+    account.asked(group.tokens, len(ablations) * len(tree.contexts))
+    budget = tokens_per_batch or batch_budget(model)
+    sweep = _Sweep(decoder, ablations, tree, renormalised, budget)
+    with progress(len(group.tokens), desc) as moved:
+        for trail, prompts in each_beginning(prefix_tree(group.tokens), sweep.begin, _Trail()):
 
-    def run(batch: list[int]) -> None:
-        next_log_probs: dict[Path, Tensor] = {}
-        for context in tree.contexts:
-            tokens = [(*group.tokens[index], *context) for index in batch]
-            next_log_probs[context] = sweep.log_probs(tokens, tree.next_tokens(context))
-        for row in range(len(ablations)):
-            chosen = {context: log_probs[row] for context, log_probs in next_log_probs.items()}
-            out[row, batch] = tree.log_probs(chosen)
+            def run(batch: list[int], trail: _Trail = trail) -> None:
+                out[:, batch] = sweep.log_probs(
+                    trail, [group.tokens[index][trail.length :] for index in batch]
+                )
+                moved(len(batch))
 
-    each_batch(group.tokens, run, tokens_per_batch=TOKENS_PER_BATCH // 4, desc=desc)
+            each_batch(
+                [len(prompt) - trail.length for prompt in group.tokens],
+                run,
+                # The clean residuals of every layer stay in memory.
+                budget=max(1, budget // 2),
+                among=prompts,
+                same_length=len(tree.contexts) > 1,
+            )
     return out
 
 
 @dataclass(frozen=True)
+class _Trail:
+    """Clean passes over the stretches of a beginning, one after the other, and their cache."""
+
+    length: int = 0
+    cache: DynamicCache | None = None
+    passes: tuple[Pass, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Sweep:
-    """Everything that all batches of a sweep share: the beginning of the prompts, run clean."""
+    """Everything that all batches of a sweep share."""
 
     decoder: Decoder
-    shared: Sequence[int]
-    start: Pass | None
-    cache: Any
-    by_layer: Mapping[int, list[int]]
     ablations: Sequence[Ablation]
+    tree: OptionTree
+    renormalised: bool
+    budget: int
 
-    @classmethod
-    def of(
-        cls,
-        decoder: Decoder,
-        tokens: Sequence[Sequence[int]],
-        ablations: Sequence[Ablation],
-    ) -> _Sweep:
-        by_layer: dict[int, list[int]] = {}
-        for row, each in enumerate(ablations):
-            by_layer.setdefault(each.layers[0], []).append(row)
-        shared = tokens[0][: shared_length(tokens)]
-        if not shared:
-            return cls(decoder, (), None, None, by_layer, ablations)
-        cache = decoder.cache()
-        ids = torch.tensor([shared], device=decoder.device)
-        start = run_body(decoder, ids, cache, wanted=Wanted(list(by_layer), record=True))
-        return cls(decoder, shared, start, cache, by_layer, ablations)
+    def begin(self, before: _Trail, shared: tuple[int, ...]) -> _Trail:
+        """Run a shared stretch clean and record it."""
+        cache = self.decoder.cache() if before.cache is None else repeated(before.cache)
+        ids = torch.tensor([shared], device=self.decoder.device)
+        clean = run_body(self.decoder, ids, cache, wanted=self._recording(ids))
+        return _Trail(before.length + len(shared), cache, (*before.passes, clean))
 
     def log_probs(
-        self, tokens: Sequence[Sequence[int]], columns: list[int]
-    ) -> Float[Tensor, "ablation batch next"]:
-        """Run a batch clean, then resume it under every ablation; read the given columns."""
-        own = [prompt[len(self.shared) :] for prompt in tokens]
+        self, trail: _Trail, own: Sequence[Sequence[int]]
+    ) -> Float[Tensor, "ablation batch option"]:
+        """Run a batch clean, then from there under every ablation, and read the options."""
+        contexts = self.tree.contexts
         ids, mask = padded(own, left=False, device=self.decoder.device)
-        cache = None if self.cache is None else repeated(self.cache, len(own))
-        clean = run_body(self.decoder, ids, cache, wanted=Wanted(list(self.by_layer), record=True))
-        out = torch.zeros(len(self.ablations), len(own), len(columns))
-        at_once = max(1, TOKENS_PER_BATCH // ids.numel())
-        for layer, rows in self.by_layer.items():
-            for first in range(0, len(rows), at_once):
-                chunk = rows[first : first + at_once]
-                edits = [self.ablations[row] for row in chunk]
-                hidden = self._resume(clean, layer, edits, mask.sum(1) - 1)
-                log_probs = self.decoder.logits(hidden).float().log_softmax(-1)[:, columns].cpu()
-                out[chunk] = rearrange(log_probs, "(copy b) n -> copy b n", copy=len(chunk))
+        cache = self.decoder.cache()
+        if trail.cache is not None:
+            cache = repeated(trail.cache, len(own))
+        used = cache if trail.passes or len(contexts) > 1 else None
+        clean = run_body(
+            self.decoder, ids, used, wanted=self._recording(ids), n_tokens=int(mask.sum())
+        )
+        after = {context: self._clean_after(context, cache, len(own)) for context in contexts[1:]}
+        out = torch.zeros(len(self.ablations), len(own), len(self.tree.options))
+        order = sorted(range(len(self.ablations)), key=lambda i: min(self.ablations[i].layers))
+        at_once = max(1, self.budget // ids.numel())
+        for first in range(0, len(order), at_once):
+            chunk = order[first : first + at_once]
+            copies = _Copies(self.decoder, [self.ablations[index] for index in chunk], len(own))
+            steps = self._read(copies, trail, clean, after, mask.sum(1) - 1)
+            log_probs = self.tree.log_probs(steps, renormalised=self.renormalised)
+            out[chunk] = rearrange(log_probs, "(copy b) n -> copy b n", copy=len(chunk))
         return out
 
-    def _resume(
+    def _read(
         self,
+        copies: _Copies,
+        trail: _Trail,
         clean: Pass,
-        layer: int,
-        edits: Sequence[Ablation],
+        after: dict[Path, Pass],
         last: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "rows d_model"]:
-        """Run the blocks above ``layer`` once for all ``edits``; return the normed last hidden."""
-        n_copies, n_prompts = len(edits), len(last)
-        cache = None
-        if self.start is not None:
-            cache = self.decoder.cache()
-            beginning = _edited(self.start.resid[layer], edits)
-            self._blocks(rearrange(beginning, "copy b pos d -> (copy b) pos d"), self.start, layer,
-                         n_copies, cache)  # fmt: skip
-            cache = repeated(cache, n_prompts)
-        edited = rearrange(_edited(clean.resid[layer], edits), "copy b pos d -> (copy b) pos d")
-        resid = self._blocks(edited, clean, layer, n_copies, cache)
-        at_last = resid[torch.arange(len(resid), device=resid.device), last.repeat(n_copies)]
-        return self.decoder.norm(at_last)
+    ) -> dict[Path, Tensor]:
+        cache = self.decoder.cache()
+        for each in trail.passes:
+            n_tokens = next(iter(each.kept.values())).shape[1]
+            copies.climb(each, torch.tensor([n_tokens - 1], device=last.device), cache)
+        if trail.passes:
+            cache = repeated(cache, len(last))
+        used = cache if trail.passes or after else None
+        hidden: dict[Path, Tensor] = {(): copies.climb(clean, last, used)}
+        for context, each in after.items():
+            at_end = torch.full_like(last, len(context) - 1)
+            hidden[context] = copies.climb(each, at_end, repeated(cache))
+        return {
+            context: option_log_probs(
+                self.decoder,
+                self.decoder.norm(resid),
+                self.tree.next_tokens(context),
+                # Only the first step of an option of several tokens has a common denominator.
+                renormalised=self.renormalised and not context,
+            )
+            for context, resid in hidden.items()
+        }
 
-    def _blocks(
+    def _clean_after(self, context: Path, cache: DynamicCache, n_prompts: int) -> Pass:
+        ids = torch.tensor([context] * n_prompts, device=self.decoder.device)
+        return run_body(self.decoder, ids, repeated(cache), wanted=self._recording(ids))
+
+    def _recording(self, ids: Int[Tensor, "batch pos"]) -> Wanted:
+        # Only what is below the last block is resumed from: there, one position is enough.
+        last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
+        layers = sorted({min(each.layers) for each in self.ablations})
+        everywhere = len(self.decoder.blocks) - 1 in layers
+        return Wanted(layers, record=True, last=None if everywhere else last)
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Copies of one batch, one an ablation, the ones that begin lowest first."""
+
+    decoder: Decoder
+    ablations: Sequence[Ablation]
+    n_prompts: int
+
+    def climb(
+        self, clean: Pass, last: Int[Tensor, " batch"], cache: DynamicCache | None
+    ) -> Float[Tensor, "rows d_model"]:
+        """Take every copy from where it begins to the end; return its residual at ``last``.
+
+        Keys and values go to ``cache``, block by block, for the copies that have begun there.
+        """
+        batch, n_blocks = len(last), len(self.decoder.blocks)
+        starts = [min(each.layers) for each in self.ablations]
+        resid = None
+        for layer in range(starts[0], n_blocks):
+            begun = sum(start < layer for start in starts)
+            if resid is not None:
+                at_last = last.repeat(begun) if layer == n_blocks - 1 else None
+                resid = self._block(layer, clean, resid, begun, at_last, cache)
+                resid = self._edit_again(layer, resid, begun)
+                account.ran(resid.shape[0] * resid.shape[1], 1 / n_blocks)
+            joining = [each for each in self.ablations if min(each.layers) == layer]
+            if joining:
+                copies = _edited(clean.kept[layer], joining)
+                new = rearrange(copies, "copy b pos d -> (copy b) pos d")
+                resid = new if resid is None else torch.cat([resid, new])
+        assert resid is not None
+        rows = torch.arange(len(resid), device=resid.device)
+        return resid[rows, last.repeat(len(resid) // batch)]
+
+    def _block(
         self,
-        resid: Float[Tensor, "rows pos d_model"],
-        recorded: Pass,
         layer: int,
+        clean: Pass,
+        resid: Float[Tensor, "rows pos d_model"],
         n_copies: int,
-        cache: Any,
+        at_last: Int[Tensor, " rows"] | None,
+        cache: DynamicCache | None,
     ) -> Float[Tensor, "rows pos d_model"]:
-        batch = len(resid) // n_copies
-        for number in range(layer + 1, len(self.decoder.blocks)):
-            options = _tiled(recorded.calls[number], batch, n_copies)
-            options["past_key_values"] = cache
-            output = self.decoder.blocks[number](resid, **options)
-            resid = output[0] if isinstance(output, tuple) else output
-        return resid
+        options = _tiled(clean.calls[layer], len(resid) // n_copies, n_copies)
+        options["past_key_values"] = cache
+        edited_after = any(layer in each.layers for each in self.ablations[:n_copies])
+        with self.decoder.last_block_reads_only(None if edited_after else at_last):
+            output = self.decoder.blocks[layer](resid, **options)
+        return output[0] if isinstance(output, tuple) else output
+
+    def _edit_again(
+        self, layer: int, resid: Float[Tensor, "rows pos d_model"], n_copies: int
+    ) -> Float[Tensor, "rows pos d_model"]:
+        """Apply those ablations that edit several layers at ``layer`` too."""
+        if not any(layer in each.layers for each in self.ablations[:n_copies]):
+            return resid
+        parts = resid.chunk(n_copies)
+        return torch.cat(
+            [
+                each.edit(part) if layer in each.layers else part
+                for each, part in zip(self.ablations, parts, strict=False)
+            ]
+        )
 
 
 def _edited(

@@ -12,14 +12,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from entangle_lens.models import info
-from entangle_lens.running import bridge
-from entangle_lens.running.batches import each_batch, padded
-from entangle_lens.running.decoder import decoder_of, run_body
+from entangle_lens.running import account, bridge
+from entangle_lens.running.batches import logit_rows, padded
+from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
-from entangle_lens.running.forward import Runner
+from entangle_lens.running.forward import Beginning, Runner, read_last
+from entangle_lens.running.passes import run_body
 from entangle_lens.running.prompts import PromptGroup
-
-_LOGITS_PER_BATCH = 64_000_000
 
 
 @torch.inference_mode()
@@ -31,15 +30,26 @@ def next_token_log_probs(
     desc: str | None = None,
 ) -> Float[Tensor, "prompt vocab"]:
     """Return the log-probability of every token after each prompt, in float32 on the CPU."""
-    rows: dict[int, Tensor] = {}
-    runner = Runner.of(model, group.tokens, edits)
+    out = torch.zeros(len(group.tokens), int(model.cfg.d_vocab))
 
-    def run(batch: list[int]) -> None:
-        logits, _ = runner.last_logits([group.tokens[index] for index in batch])
-        rows.update(zip(batch, logits.float().log_softmax(-1).cpu(), strict=True))
+    def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
+        prompts = [group.tokens[index] for index in batch]
+        account.asked(prompts)
+        if decoder is None:
+            account.ran(sum(map(len, prompts)))
+            logits, _ = bridge.last_logits(model, prompts, (), edits)
+            out[batch] = logits.float().log_softmax(-1).cpu()
+            return
+        own = [prompt[start.length :] for prompt in prompts]
+        hidden, _, _ = read_last(decoder, start, own, edits)
+        assert hidden is not None
+        at_once = logit_rows(int(model.cfg.d_vocab))
+        for first in range(0, len(batch), at_once):
+            logits = decoder.logits(hidden[first : first + at_once]).float()
+            out[batch[first : first + at_once]] = logits.log_softmax(-1).cpu()
 
-    each_batch(group.tokens, run, desc=desc)
-    return torch.stack([rows[index] for index in range(len(group.tokens))])
+    Runner(model, edits).each_batch(group.tokens, run, desc=desc)
+    return out
 
 
 @torch.inference_mode()
@@ -52,25 +62,36 @@ def sequence_log_probs(
 ) -> Float[Tensor, " prompt"]:
     """Return each text's log-probability: the sum over its tokens after the first."""
     total = torch.zeros(len(group.tokens), dtype=torch.float64)
-    decoder = decoder_of(model)
 
-    def run(batch: list[int]) -> None:
-        tokens = [group.tokens[index] for index in batch]
-        ids, mask = padded(tokens, left=False, device=bridge.input_device(model))
-        if decoder is None:
-            with model.hooks(fwd_hooks=bridge.edit_hooks(edits)):
-                logits = bridge.forward(model, ids, mask)
-        else:
-            hidden = run_body(decoder, ids, None, edits).hidden
-            assert hidden is not None
-            logits = decoder.logits(hidden)
-        log_probs = logits[:, :-1].float().log_softmax(-1)
-        each = log_probs.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
-        total[batch] = each.double().sum(1).cpu()
+    def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
+        prompts = [group.tokens[index] for index in batch]
+        account.asked(prompts)
+        total[batch] = _sums(model, decoder, prompts, edits).cpu()
 
-    budget = max(64, _LOGITS_PER_BATCH // int(model.cfg.d_vocab))
-    each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)
+    budget = logit_rows(int(model.cfg.d_vocab))
+    runner = Runner(model, edits, share_beginnings=False)
+    runner.each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)
     return total
+
+
+def _sums(
+    model: TransformerBridge,
+    decoder: Decoder | None,
+    prompts: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+) -> Float[Tensor, " batch"]:
+    ids, mask = padded(prompts, left=False, device=bridge.input_device(model))
+    if decoder is None:
+        account.ran(int(mask.sum()))
+        with model.hooks(fwd_hooks=bridge.edit_hooks(edits)):
+            logits = bridge.forward(model, ids, mask)
+    else:
+        hidden = run_body(decoder, ids, None, edits, n_tokens=int(mask.sum())).hidden
+        assert hidden is not None
+        logits = decoder.logits(hidden)
+    log_probs = logits[:, :-1].float().log_softmax(-1)
+    each = log_probs.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
+    return each.double().sum(1)
 
 
 @torch.inference_mode()

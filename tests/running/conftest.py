@@ -3,11 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import entangle_lens as el
 from entangle_lens.models import load_plain
-from entangle_lens.running import rating_prompts
+from entangle_lens.running import prefix, rating_prompts
 from entangle_lens.stimuli import Question, Scale
 
 MIXED = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
@@ -24,8 +25,21 @@ TEXTS = [
     "we swept .",
     "i carried a lamp to the market .",
     "you swept the market .",
+    "you swept the market and the yard of the boats .",
+    "i swept the yard and carried a lamp .",
 ]
 ASKED = Question("moral", "1", "ascending", "rate this from {low} to {high} on a scale :", ":")
+
+
+@pytest.fixture(autouse=True)
+def every_shared_token_counts(monkeypatch):
+    """Share beginnings in small groups too, several levels deep."""
+    monkeypatch.setattr(prefix, "PASS_COST", 1)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entangle_lens.running import batches, rating_prompts, read_ablated, read_prompts
+from entangle_lens.running import batches, prefix, rating_prompts, read_ablated, read_prompts
 from entangle_lens.running.batches import each_batch, padded
 from entangle_lens.stimuli import Question, Scale
 
@@ -15,7 +15,7 @@ TEXTS = ["i swept .", "we carried the old lamp to the market .", "you swept the 
 
 def batches_of(**options):
     seen = []
-    each_batch(PROMPTS, seen.append, **options)
+    each_batch(LENGTHS, seen.append, **options)
     return seen
 
 
@@ -31,27 +31,27 @@ def out_of_memory_above(limit, run, tried):
     return limited
 
 
-@pytest.mark.parametrize("tokens_per_batch", [1, 10, 20, 1000])
-def test_batches_hold_every_prompt_once(tokens_per_batch):
-    seen = batches_of(tokens_per_batch=tokens_per_batch)
+@pytest.mark.parametrize("budget", [1, 10, 20, 1000])
+def test_batches_hold_every_prompt_once(budget):
+    seen = batches_of(budget=budget)
     assert sorted(index for batch in seen for index in batch) == list(range(len(PROMPTS)))
 
 
-@pytest.mark.parametrize("tokens_per_batch", [10, 20, 1000])
-def test_batches_stay_within_their_tokens_with_padding(tokens_per_batch):
-    seen = batches_of(tokens_per_batch=tokens_per_batch)
+@pytest.mark.parametrize("budget", [10, 20, 1000])
+def test_batches_stay_within_their_tokens_with_padding(budget):
+    seen = batches_of(budget=budget)
     sizes = [len(batch) * max(LENGTHS[index] for index in batch) for batch in seen]
-    assert max(sizes) <= tokens_per_batch
-    assert len(seen) == 1 or max(sizes) > tokens_per_batch / 2
+    assert max(sizes) <= budget
+    assert len(seen) == 1 or max(sizes) > budget / 2
 
 
 def test_longest_prompts_come_first():
-    order = [LENGTHS[index] for batch in batches_of(tokens_per_batch=12) for index in batch]
+    order = [LENGTHS[index] for batch in batches_of(budget=12) for index in batch]
     assert order == sorted(LENGTHS, reverse=True)
 
 
 def test_prompt_longer_than_a_batch_runs_alone():
-    assert [1] in batches_of(tokens_per_batch=8)
+    assert [1] in batches_of(budget=8)
 
 
 @pytest.mark.parametrize("left", [True, False])
@@ -66,7 +66,7 @@ def test_padding_is_where_the_mask_is_zero(left):
 
 def test_batch_is_halved_until_it_fits():
     seen, tried = [], []
-    each_batch(PROMPTS, out_of_memory_above(2, seen.append, tried), tokens_per_batch=1000)
+    each_batch(LENGTHS, out_of_memory_above(2, seen.append, tried), budget=1000)
     assert tried[:3] == [9, 4, 2]
     assert max(map(len, seen)) == 2
     assert sorted(index for batch in seen for index in batch) == list(range(len(PROMPTS)))
@@ -75,7 +75,7 @@ def test_batch_is_halved_until_it_fits():
 def test_single_prompt_that_does_not_fit_is_an_error():
     tried = []
     with pytest.raises(torch.OutOfMemoryError, match="planted"):
-        each_batch(PROMPTS, out_of_memory_above(0, list, tried), tokens_per_batch=1000)
+        each_batch(LENGTHS, out_of_memory_above(0, list, tried), budget=1000)
     assert tried[-1] == 1
 
 
@@ -87,7 +87,7 @@ def test_other_errors_are_not_tried_again():
         raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        each_batch(PROMPTS, run, tokens_per_batch=1000)
+        each_batch(LENGTHS, run, budget=1000)
     assert len(tried) == 1
 
 
@@ -95,7 +95,8 @@ def test_other_errors_are_not_tried_again():
 def test_reading_is_the_same_on_a_device_with_little_memory(tiny, monkeypatch, limit):
     from entangle_lens.interventions import ablation
 
-    group = rating_prompts(tiny, TEXTS, ASKED, Scale())
+    monkeypatch.setattr(prefix, "PASS_COST", 10_000)  # batches as large as they can be
+    group = rating_prompts(tiny, TEXTS * 3, ASKED, Scale())
     direction = torch.randn(128, generator=torch.Generator().manual_seed(0))
     edits = [ablation(tiny, direction, layers=layer) for layer in (0, 2)]
     ample = read_prompts(tiny, group, layers=[1, 3])

@@ -7,10 +7,10 @@ import torch
 
 import entangle_lens as el
 from entangle_lens.interventions import ablation
-from entangle_lens.running import bridge, forward, one_by_one, read_plainly, read_prompts
+from entangle_lens.running import bridge, forward, one_by_one, prefix, read_plainly, read_prompts
 from entangle_lens.running.batches import padded
 from entangle_lens.running.plain import read_right_padded
-from entangle_lens.running.prefix import MIN_SHARED, shared_length
+from entangle_lens.running.prefix import Branch, distinct_tokens, prefix_tree
 
 LAYERS = range(4)
 
@@ -31,7 +31,7 @@ def joined(readings):
 @pytest.fixture
 def through_the_bridge(monkeypatch):
     """Make every pass go through the bridge, as for models loaded elsewhere."""
-    monkeypatch.setattr(forward, "decoder_of", lambda model: None)
+    monkeypatch.setattr(forward, "decoder_of", lambda *given: None)
 
 
 def test_short_windows_read_as_by_transformers(sliding, ask):
@@ -113,10 +113,15 @@ def test_wrong_mask_changes_the_numbers(tiny, ask, through_the_bridge, monkeypat
     assert (read_prompts(tiny, group).log_probs - right.log_probs).abs().max() > 1e-2
 
 
+def flat(tokens):
+    return Branch((), tuple(range(len(tokens))), ())
+
+
 def test_shared_beginning_is_run_once(tiny, ask, monkeypatch):
     group = ask(tiny)
-    n_shared = shared_length(group.tokens)
-    assert MIN_SHARED <= n_shared < min(map(len, group.tokens))
+    monkeypatch.setattr(prefix, "PASS_COST", 20)
+    n_shared = len(prefix_tree(group.tokens).tokens)
+    assert 4 <= n_shared < min(map(len, group.tokens))
     widths, run_body = [], forward.run_body
 
     def counting(decoder, ids, *rest, **options):
@@ -130,14 +135,15 @@ def test_shared_beginning_is_run_once(tiny, ask, monkeypatch):
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_reading_with_a_shared_beginning_equals_reading_without(
+def test_reading_with_shared_beginnings_equals_reading_without(
     sliding, ask, random_vector, monkeypatch, edited
 ):
     model, _ = sliding
     group = ask(model)
     edits = [ablation(model, random_vector(model), layers="all")] if edited else []
+    assert prefix_tree(group.tokens).branches
     shared = read_prompts(model, group, layers=LAYERS, edits=edits)
-    monkeypatch.setattr(forward, "shared_length", lambda tokens: 0)
+    monkeypatch.setattr(forward, "prefix_tree", flat)
     same(read_prompts(model, group, layers=LAYERS, edits=edits), shared)
 
 
@@ -145,24 +151,61 @@ def test_another_prompts_beginning_changes_the_numbers(tiny, ask, monkeypatch):
     """The control: a beginning that is not shared, yet run as if it were, is noticed."""
     group = ask(tiny)
     right = read_prompts(tiny, group)
-    longer = shared_length(group.tokens) + 1
-    monkeypatch.setattr(forward, "shared_length", lambda tokens: longer)
+    monkeypatch.setattr(prefix, "PASS_COST", 20)
+    longer = len(prefix_tree(group.tokens).tokens) + 1
+    wrong = Branch(group.tokens[0][:longer], tuple(range(len(group.tokens))), ())
+    monkeypatch.setattr(forward, "prefix_tree", lambda tokens: wrong)
     assert (read_prompts(tiny, group).log_probs - right.log_probs).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(
     ("prompts", "expected"),
     [
-        ([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 9, 6)], 4),
-        ([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5)], 4),
-        ([(1, 2, 3, 4, 5), (1, 2, 3, 4, 5)], 4),
-        ([(1, 2, 3, 9), (1, 2, 3, 8)], 0),
-        ([(1, 2, 3, 4, 5), (2, 2, 3, 4, 5)], 0),
-        ([(1, 2, 3, 4, 5)], 0),
+        ([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 9, 6)], Branch((1, 2, 3, 4), (0, 1), ())),
+        ([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5)], Branch((1, 2, 3, 4), (0, 1), ())),
+        ([(1, 2, 3, 4, 5), (1, 2, 3, 4, 5)], Branch((1, 2, 3, 4), (0, 1), ())),
+        ([(1, 2, 3, 9), (1, 2, 3, 8)], Branch((), (0, 1), ())),
+        ([(1, 2, 3, 4, 5), (2, 2, 3, 4, 5)], Branch((), (0, 1), ())),
+        ([(1, 2, 3, 4, 5)], Branch((), (0,), ())),
+        ([], Branch((), (), ())),
     ],
 )
-def test_shared_length_leaves_each_prompt_a_token_of_its_own(prompts, expected):
-    assert shared_length(prompts) == expected
+def test_shared_beginning_leaves_each_prompt_a_token_of_its_own(prompts, expected):
+    assert prefix_tree(prompts, pass_cost=4) == expected
+
+
+def test_items_asked_in_several_ways_are_run_once_each():
+    """Two items, each before four questions: a stretch for all, and one an item after it."""
+    items = [(7, 7, 7, 7), (8, 8, 8, 8)]
+    prompts = [(1, 2, 3, *item, 9, question) for question in range(4) for item in items]
+    tree = prefix_tree(prompts, pass_cost=4)
+    assert tree.tokens == (1, 2, 3)
+    assert tree.prompts == ()
+    assert [branch.tokens for branch in tree.branches] == [(*item, 9) for item in items]
+    assert [branch.prompts for branch in tree.branches] == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    assert distinct_tokens(tree, prompts) == 3 + 2 * 5 + 8
+    assert distinct_tokens(flat(prompts), prompts) == 8 * 9
+
+
+@pytest.mark.parametrize("pass_cost", [1, 4, 7, 10_000])
+def test_tree_holds_every_prompt_once_with_its_own_tokens(rng, pass_cost):
+    prompts = [tuple(rng.integers(0, 3, rng.integers(1, 12)).tolist()) for _ in range(60)]
+    found = []
+
+    def walk(branch, before):
+        start = (*before, *branch.tokens)
+        found.extend((index, start) for index in branch.prompts)
+        for each in branch.branches:
+            walk(each, start)
+
+    tree = prefix_tree(prompts, pass_cost)
+    walk(tree, ())
+    assert sorted(index for index, _ in found) == list(range(60))
+    for index, start in found:
+        assert prompts[index][: len(start)] == start
+        assert len(start) < len(prompts[index])
+    saved = distinct_tokens(flat(prompts), prompts) - distinct_tokens(tree, prompts)
+    assert (saved > 0) == (pass_cost < 10_000)
 
 
 def test_prompts_that_are_equal_or_begin_one_another_read_as_alone(tiny, ask):

@@ -128,11 +128,6 @@ def test_sweep_equals_one_ablation_at_a_time(tiny, scale):
     assert (swept[0] - swept[1]).abs().max() > 1e-2
 
 
-def test_sweep_refuses_several_layers_at_once(tiny):
-    with pytest.raises(el.EntangleError, match="one layer each"):
-        read_ablated(tiny, prompts(tiny), [ablation(tiny, vector(tiny), layers="all")])
-
-
 def test_options_of_several_tokens_are_whole_continuations(tiny, family, tiny_folder):
     """The probability of each rating by brute force; "1" counts only where no "0" follows."""
     scale = Scale.parse("-10:10")

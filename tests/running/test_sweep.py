@@ -76,11 +76,10 @@ def test_sweep_of_one_prompt_equals_plain_ablations(tiny, family, tiny_folder, a
 
 
 @pytest.mark.parametrize("tokens_per_batch", [4, 64, 200])
-def test_sweep_is_the_same_for_every_batch_size(tiny, ask, edits, monkeypatch, tokens_per_batch):
+def test_sweep_is_the_same_for_every_batch_size(tiny, ask, edits, tokens_per_batch):
     group, chosen = ask(tiny), edits(tiny, 9)
     ample = read_ablated(tiny, group, chosen)
-    monkeypatch.setattr(sweep, "TOKENS_PER_BATCH", tokens_per_batch)
-    close(read_ablated(tiny, group, chosen), ample)
+    close(read_ablated(tiny, group, chosen, tokens_per_batch=tokens_per_batch), ample)
 
 
 def test_sweep_through_the_bridge_is_the_same(tiny, ask, edits, monkeypatch):
@@ -104,22 +103,44 @@ def test_sweep_runs_under_the_hooks_that_are_on_the_model(tiny, ask, edits, rand
 
 
 def test_resuming_at_the_wrong_layer_changes_the_numbers(tiny, ask, edits, monkeypatch):
-    """The control: an edit that resumes one layer too high is noticed."""
+    """The control: a residual that is resumed from one layer too low is noticed."""
     group, chosen = ask(tiny), edits(tiny)
     right = read_ablated(tiny, group, chosen)
-    blocks = sweep._Sweep._blocks
-    monkeypatch.setattr(
-        sweep._Sweep,
-        "_blocks",
-        lambda self, resid, recorded, layer, *rest: blocks(
-            self, resid, recorded, min(layer + 1, 3), *rest
-        ),
-    )
+    climb = sweep._Copies.climb
+
+    def shifted(self, clean, last, cache):
+        kept = {layer: clean.kept[max(layer - 1, 0)] for layer in clean.kept}
+        return climb(self, replace(clean, kept=kept), last, cache)
+
+    monkeypatch.setattr(sweep._Copies, "climb", shifted)
     wrong = read_ablated(tiny, group, chosen)
     by_edit = (wrong - right).abs().amax((1, 2))
-    lower = torch.tensor([edit.layers[0] < 3 for edit in chosen])
-    assert by_edit[lower].min() > 1e-2
-    assert by_edit[~lower].max() < 1e-6
+    higher = torch.tensor([edit.layers[0] > 0 for edit in chosen])
+    assert by_edit[higher].min() > 1e-2
+    assert by_edit[~higher].max() < 1e-6
+
+
+@pytest.mark.parametrize("scale", ["1:9", "-10:10"])
+def test_ablations_at_several_layers_are_swept_too(tiny, ask, random_vector, scale):
+    group = ask(tiny, scale)
+    chosen = [
+        ablation(tiny, random_vector(tiny, k), layers=layers)
+        for k, layers in enumerate(["all", (1, 3), (2,), (0, 2), (3,)])
+    ]
+    swept = read_ablated(tiny, group, chosen)
+    for edit, log_probs in zip(chosen, swept, strict=True):
+        close(log_probs, read_prompts(tiny, group, edits=[edit]).log_probs)
+    first_only = [replace(edit, layers=edit.layers[:1]) for edit in chosen]
+    differ = (read_ablated(tiny, group, first_only) - swept).abs().amax((1, 2)) > 1e-3
+    assert differ.tolist() == [len(edit.layers) > 1 for edit in chosen]
+
+
+@pytest.mark.parametrize("scale", ["1:9", "-10:10"])
+def test_renormalised_options_are_those_of_the_whole_vocabulary(tiny, ask, edits, scale):
+    group, chosen = ask(tiny, scale), edits(tiny)
+    whole = read_ablated(tiny, group, chosen)
+    close(read_ablated(tiny, group, chosen, renormalised=True), whole.log_softmax(-1))
+    assert whole.exp().sum(-1).max() < 0.99
 
 
 def test_sweep_leaves_the_model_as_it_was(tiny, ask, edits):

@@ -9,6 +9,7 @@ import entangle_lens as el
 from entangle_lens.interventions import ablation
 from entangle_lens.models import info, load_plain
 from entangle_lens.running import (
+    batches,
     chat_prompts,
     next_token_log_probs,
     plain_prompts,
@@ -90,7 +91,7 @@ def test_next_token_probabilities_sum_to_one(tiny):
 def test_text_probabilities_do_not_depend_on_the_batch(tiny, monkeypatch):
     group = plain_prompts(tiny, TEXTS)
     together = sequence_log_probs(tiny, group)
-    monkeypatch.setattr(text, "_LOGITS_PER_BATCH", 1)
+    monkeypatch.setattr(batches, "LOGITS_AT_ONCE", 1)
     close(sequence_log_probs(tiny, group), together)
 
 

@@ -1,0 +1,137 @@
+"""Generation under interventions: batched, with keys and values kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import GenerationConfig, PreTrainedModel
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.models import info
+from entangle_lens.running import account, bridge
+from entangle_lens.running.batches import each_batch, padded, progress
+from entangle_lens.running.decoder import decoder_of
+from entangle_lens.running.edits import Edit
+from entangle_lens.running.forward import batch_budget
+from entangle_lens.running.prompts import PromptGroup
+
+
+@torch.inference_mode()
+def generate_tokens(
+    model: TransformerBridge,
+    group: PromptGroup,
+    *,
+    max_new_tokens: int = 64,
+    edits: Sequence[Edit] = (),
+    temperature: float = 0.0,
+    seed: int = 0,
+    tokens_per_batch: int | None = None,
+    desc: str | None = None,
+) -> list[list[int]]:
+    """Continue every prompt, in batches, every position and every new token under ``edits``.
+
+    Greedy at temperature 0, else sampled from the whole distribution with ``seed`` (samples
+    depend on the batches, greedy text does not). Each continuation ends before the
+    end-of-sequence token, which is taken from the generation config.
+
+    Raises:
+        EntangleError: a layer out of range, a temperature below 0, no token to generate, or a
+            model that only its bridge can run.
+    """
+    if temperature < 0 or max_new_tokens < 1:
+        raise EntangleError(
+            f"temperature {temperature} and max_new_tokens {max_new_tokens} were given; a "
+            "temperature of 0 or more and at least one token were expected"
+        )
+    for edit in edits:
+        bridge.check_layers(model, edit.layers)
+    hf_model = info(model).plain
+    decoder = decoder_of(model)
+    if decoder is None or hf_model is None:
+        raise EntangleError(
+            "generation in batches needs a model loaded by entangle_lens.load without hooks on "
+            "it; inside a 'with' block call model.generate"
+        )
+    ends = _ends(hf_model)
+    generate = cast(Any, hf_model.generate)
+    config = _config(hf_model, max_new_tokens, temperature, ends)
+    out: list[list[int]] = [[] for _ in group.tokens]
+
+    def run(batch: list[int]) -> None:
+        prompts = [group.tokens[index] for index in batch]
+        ids, mask = padded(prompts, left=True, device=decoder.device)
+        with _edited(decoder.blocks, edits), torch.random.fork_rng(_devices(ids)):
+            torch.manual_seed(seed)
+            made = generate(input_ids=ids, attention_mask=mask, generation_config=config)
+        account.asked(prompts)
+        account.ran(int(mask.sum()) + len(batch) * (made.shape[1] - ids.shape[1] - 1))
+        for index, row in zip(batch, made[:, ids.shape[1] :].tolist(), strict=True):
+            stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+            out[index] = row[:stop]
+            moved(1)
+
+    with progress(len(group.tokens), desc) as moved:
+        lengths = [len(prompt) + max_new_tokens for prompt in group.tokens]
+        each_batch(lengths, run, budget=tokens_per_batch or batch_budget(model))
+    return out
+
+
+def decoded(model: TransformerBridge, tokens: Sequence[Sequence[int]]) -> list[str]:
+    """Return token ids as text, special tokens left out."""
+    tokenizer = info(model).tokenizer
+    return [str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in tokens]
+
+
+def _ends(hf_model: PreTrainedModel) -> set[int]:
+    for configured in (hf_model.generation_config, hf_model.config.get_text_config()):
+        known = getattr(configured, "eos_token_id", None)
+        if known is not None:
+            return {known} if isinstance(known, int) else set(known)
+    return set()
+
+
+def _config(
+    hf_model: PreTrainedModel, max_new_tokens: int, temperature: float, ends: set[int]
+) -> GenerationConfig:
+    sampled = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=temperature > 0,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=min(ends, default=0),
+        use_cache=True,
+        **sampled,
+    )
+
+
+@contextmanager
+def _edited(blocks: Sequence[torch.nn.Module], edits: Sequence[Edit]) -> Iterator[None]:
+    """Put ``edits`` on the blocks' outputs for the while."""
+
+    def hook_fn(edit: Edit) -> Any:
+        def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (edit.edit(output[0]), *output[1:])
+            return edit.edit(output)
+
+        return hook
+
+    handles = [
+        blocks[layer].register_forward_hook(hook_fn(edit))
+        for edit in edits
+        for layer in edit.layers
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _devices(ids: Tensor) -> list[torch.device]:
+    return [ids.device] if ids.is_cuda else []

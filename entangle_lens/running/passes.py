@@ -1,0 +1,151 @@
+"""One pass of the bare decoder over a batch: what it edits, keeps and leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.running import account
+from entangle_lens.running.decoder import Decoder
+from entangle_lens.running.edits import Edit
+from entangle_lens.running.sites import place
+
+Keep = Callable[[Float[Tensor, "batch pos ..."]], Tensor]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the body left behind.
+
+    ``hidden`` has passed the final norm. ``kept`` holds what was asked for at each layer,
+    ``calls`` how each block was called (without its input), where recorded.
+    """
+
+    hidden: Float[Tensor, "batch pos d_model"] | None
+    kept: Mapping[int, Tensor]
+    calls: Mapping[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a pass should keep: ``keep(activation)`` at ``site`` of each of ``layers``.
+
+    ``keep`` runs inside the hook, so only what it returns stays in memory. ``last`` says that
+    nothing but this position of each row is read after the last block, which then leaves out the
+    rest. ``record`` keeps the blocks' arguments. Layers above ``stop_after`` are not run.
+    """
+
+    layers: Sequence[int] = ()
+    site: str = "resid_post"
+    keep: Keep = lambda activation: activation
+    last: Int[Tensor, " batch"] | None = None
+    record: bool = False
+    stop_after: int | None = None
+
+
+class _ForwardStopped(Exception):  # noqa: N818 - a signal, no error
+    pass
+
+
+def run_body(
+    decoder: Decoder,
+    ids: Int[Tensor, "batch pos"],
+    cache: DynamicCache | None = None,
+    edits: Sequence[Edit] = (),
+    wanted: Wanted = Wanted(),
+    n_tokens: int | None = None,
+) -> Pass:
+    """Run token ids through the body, after the keys and values in ``cache`` if there are any.
+
+    Prompts are padded on the right: a causal model never looks there, so no mask is needed and
+    positions count from the cache on. ``n_tokens`` are those that are no padding.
+    """
+    watcher = _Watcher(decoder, edits, wanted)
+    handles = watcher.attach()
+    at_end = len(decoder.blocks) - 1
+    read_everywhere = any(at_end in edit.layers for edit in edits)
+    hidden = None
+    n_blocks = len(decoder.blocks) if wanted.stop_after is None else wanted.stop_after + 1
+    account.ran(n_tokens or ids.numel(), n_blocks / len(decoder.blocks))
+    try:
+        with decoder.last_block_reads_only(None if read_everywhere else wanted.last):
+            output = decoder.body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
+        hidden = output.last_hidden_state
+    except _ForwardStopped:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    if edits and not watcher.edited:
+        raise EntangleError("an intervention never fired: its layers were not run")
+    return Pass(hidden, watcher.kept, watcher.calls)
+
+
+@dataclass
+class _Watcher:
+    """Hooks on the blocks that edit, keep and record, then are taken off again."""
+
+    decoder: Decoder
+    edits: Sequence[Edit]
+    wanted: Wanted
+    kept: dict[int, Tensor] = field(default_factory=dict)
+    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    edited: bool = False
+
+    def attach(self) -> list[Any]:
+        handles = []
+        for layer, block in enumerate(self.decoder.blocks):
+            if self.wanted.record:
+                handles.append(
+                    block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
+                )
+            if any(layer in edit.layers for edit in self.edits):
+                handles.append(block.register_forward_hook(self._editor(layer)))
+            if layer in self.wanted.layers:
+                handles.append(self._keeper(layer, block))
+            if layer == self.wanted.stop_after:
+                handles.append(block.register_forward_hook(_stop))
+        return handles
+
+    def _recorder(self, layer: int) -> Any:
+        def record(block: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+            self.calls[layer] = {k: v for k, v in options.items() if k != "hidden_states"}
+
+        return record
+
+    def _editor(self, layer: int) -> Any:
+        editing = [edit for edit in self.edits if layer in edit.layers]
+
+        def edit_output(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            resid = output[0] if isinstance(output, tuple) else output
+            for edit in editing:
+                resid = edit.edit(resid)
+                self.edited = True
+            return (resid, *output[1:]) if isinstance(output, tuple) else resid
+
+        return edit_output
+
+    def _keeper(self, layer: int, block: nn.Module) -> Any:
+        where = place(block, self.wanted.site)
+        assert where is not None, "the caller has asked for a site that these blocks have"
+        module, side = where
+
+        def keep_input(module: nn.Module, args: Any, options: dict[str, Any]) -> None:
+            self.kept[layer] = self.wanted.keep(args[0] if args else options["hidden_states"])
+
+        def keep_output(module: nn.Module, args: Any, output: Any) -> None:
+            self.kept[layer] = self.wanted.keep(output[0] if isinstance(output, tuple) else output)
+
+        if side == "input":
+            return module.register_forward_pre_hook(keep_input, with_kwargs=True)
+        return module.register_forward_hook(keep_output)
+
+
+def _stop(block: nn.Module, args: Any, output: Any) -> None:
+    raise _ForwardStopped
