@@ -82,9 +82,11 @@ def run(
         trust_remote_code=trust_remote_code,
     )
     study = el.study(loaded, stimuli, scale=scale, seed=seed, quick=quick, layers=layers)
+    _say(f"plan: {study.plan()}")
     report = study.run(progress=True).save(folder)
     _say(_verdict_lines(study))
-    _say(f"\nreport: {report}")
+    _say(f"\n{study.findings.cost}")
+    _say(f"report: {report}")
 
 
 @app.command()

@@ -27,7 +27,9 @@ def main() -> None:
     args = parser.parse_args()
 
     model = el.load(args.model) if args.model else el.load()
-    study = el.study(model, layers=args.layers, quick=args.quick).run()
+    study = el.study(model, layers=args.layers, quick=args.quick)
+    print("plan:", study.plan())
+    study.run()
 
     print(study.verdict().to_string(index=False))
     sweep = study.tables()["layer_sweep"]

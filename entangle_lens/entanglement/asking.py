@@ -78,15 +78,24 @@ class Asker:
         return torch.cat(read)
 
     def ratings_without(
-        self, value: str, ablations: Sequence[Ablation], desc: str
+        self, value: str, ablations: Sequence[Ablation], desc: str, *, with_mass: bool = True
     ) -> tuple[Float[np.ndarray, "ablation item"], Float[np.ndarray, "ablation item"]]:
-        """Return mean ratings and option masses under each of many one-layer ablations."""
+        """Return mean ratings and option masses under each of many one-layer ablations.
+
+        Without masses (one throughout) only the options are unembedded.
+        """
         asked = self._questions(value)
         ratings = np.zeros((len(ablations), len(self.item_set)))
         mass = np.zeros_like(ratings)
         shown = f"{self.item_set.name}, {value} ratings: {desc}" if self.progress else None
         for question in asked:
-            log_probs = read_ablated(self.model, self._prompts(question), ablations, desc=shown)
+            log_probs = read_ablated(
+                self.model,
+                self._prompts(question),
+                ablations,
+                renormalised=not with_mass,
+                desc=shown,
+            )
             mean, _, total = summarise(log_probs, question, self.design.scale)
             ratings += mean / len(asked)
             mass += total / len(asked)

@@ -92,9 +92,8 @@ def _null(asker: Asker, direction: Direction, reference: float, design: Design) 
     units = random_units(resid, direction.vector, design.n_random, rng)
     ratio = removed_variance(resid, units).median() / removed_variance(resid, direction.unit[None])
     ablations = [Ablation(each, (direction.layer,)) for each in units]
-    ratings, _ = asker.ratings_without(
-        asker.item_set.secondary, ablations, f"{len(ablations)} random directions"
-    )
+    secondary, desc = asker.item_set.secondary, f"{len(ablations)} random directions"
+    ratings, _ = asker.ratings_without(secondary, ablations, desc, with_mass=False)
     return Null.of(pearson(asker.item_set.moral, ratings), reference, float(ratio))
 
 

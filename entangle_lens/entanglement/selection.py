@@ -124,7 +124,7 @@ def _gaps(
     for wording in asked:
         texts = [*pairs.positive, *pairs.negative]
         group = rating_prompts(model, texts, wording, design.scale)
-        log_probs = read_ablated(model, group, ablations, desc=desc)
+        log_probs = read_ablated(model, group, ablations, renormalised=True, desc=desc)
         ratings, _, _ = summarise(log_probs, wording, design.scale)
         gaps += (ratings[:, : len(pairs)].mean(1) - ratings[:, len(pairs) :].mean(1)) / len(asked)
     return gaps

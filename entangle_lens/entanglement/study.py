@@ -12,6 +12,7 @@ from entangle_lens.entanglement.behaviour import Behaviour, measure_behaviour
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.embedding import Embed, EmbeddingMeasure, measure_embedding
 from entangle_lens.entanglement.outcomes import Yardstick
+from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.ratings import rate
 from entangle_lens.entanglement.repair import (
     ALL_LAYERS_ARM,
@@ -30,7 +31,7 @@ from entangle_lens.entanglement.side_effects import SideEffects, measure_side_ef
 from entangle_lens.entanglement.verdict import Judgement, judge_entanglement
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.models import Model, info
-from entangle_lens.running import check_layers, token_embeddings
+from entangle_lens.running import Account, check_layers, counted, token_embeddings
 from entangle_lens.stimuli import Stimuli
 
 _WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
@@ -56,10 +57,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """The results of a study: one finding a pair of values, and all fitted directions."""
+    """The results of a study: one finding a pair of values, and all fitted directions.
+
+    ``plan`` is what was to be run at most, ``cost`` what was run.
+    """
 
     pairs: dict[str, Finding]
     directions: Directions
+    plan: StudyPlan
+    cost: Account
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,13 @@ def run_study(
     design: Design,
     *,
     embed: Embed | None = None,
+    plan: StudyPlan | None = None,
     progress: bool = False,
 ) -> Findings:
     """Measure, repair and judge both pairs of values.
 
     ``embed`` maps texts to vectors, for the measure in embeddings; by default the mean of the
-    model's own token embeddings.
+    model's own token embeddings. ``plan`` is made first where it is not given.
 
     Raises:
         EntangleError: a layer out of range, or stimuli that the model cannot be asked.
@@ -119,9 +126,22 @@ def run_study(
     n_layers = int(model.cfg.n_layers)
     layers = tuple(range(n_layers)) if design.layers is None else design.layers
     check_layers(model, layers)
+    plan = plan or plan_study(model, stimuli, design)
+    with counted() as cost:
+        pairs, directions = _study_pairs(model, stimuli, design, layers, embed, progress)
+    return Findings(pairs, directions, plan, cost)
+
+
+def _study_pairs(
+    model: Model,
+    stimuli: Stimuli,
+    design: Design,
+    layers: tuple[int, ...],
+    embed: Embed | None,
+    progress: bool,
+) -> tuple[dict[str, Finding], Directions]:
     questions = (MORAL, *stimuli.items)
     fitted = fit_directions(model, stimuli, design, layers, questions, progress=progress)
-    provenance = _provenance(model, stimuli, design)
     embedding = embed or (lambda texts: token_embeddings(model, texts).numpy())
     pairs = {}
     for secondary in stimuli.items:
@@ -129,7 +149,8 @@ def run_study(
             model, stimuli, design, secondary, fitted, layers, embedding, progress
         )
         pairs[finding.pair] = finding
-    return Findings(pairs, Directions(fitted, n_layers, provenance))
+    directions = Directions(fitted, int(model.cfg.n_layers), _provenance(model, stimuli, design))
+    return pairs, directions
 
 
 def _study_pair(

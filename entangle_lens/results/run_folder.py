@@ -53,7 +53,10 @@ def save_run(
     that a folder with a manifest is always whole.
     """
     check_out_folder(folder)
-    manifest = make_manifest(about, stimuli, design)
+    manifest = make_manifest(about, stimuli, design) | {
+        "plan": findings.plan.as_dict(),
+        "seconds": round(findings.cost.seconds, 1),
+    }
     with _staged(folder) as stage:
         (stage / "tables").mkdir()
         for name, table in all_tables(findings).items():

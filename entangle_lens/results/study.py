@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.embedding import Embed
+from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.study import Directions, Findings, run_study
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, info
@@ -35,13 +36,25 @@ class Study:
         self.stimuli = stimuli
         self.design = design
         self._embed = embed
+        self._plan: StudyPlan | None = None
         self._findings: Findings | None = None
+
+    def plan(self) -> StudyPlan:
+        """Count what :meth:`run` will run at most, and estimate how long it takes."""
+        if self._plan is None:
+            self._plan = plan_study(self.model, self.stimuli, self.design)
+        return self._plan
 
     def run(self, *, progress: bool = True) -> Study:
         """Measure, ablate and judge; returns the study itself. A second call does nothing."""
         if self._findings is None:
             self._findings = run_study(
-                self.model, self.stimuli, self.design, embed=self._embed, progress=progress
+                self.model,
+                self.stimuli,
+                self.design,
+                embed=self._embed,
+                plan=self.plan(),
+                progress=progress,
             )
         return self
 

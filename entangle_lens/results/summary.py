@@ -11,6 +11,7 @@ from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.repair import Repair
 from entangle_lens.entanglement.study import Finding, Findings
 from entangle_lens.models import ModelInfo
+from entangle_lens.running import Account
 from entangle_lens.statistics import Estimate
 from entangle_lens.stimuli import Stimuli
 
@@ -32,6 +33,7 @@ def summarise_findings(
         "repair": {name: _repair(each.repair) for name, each in pairs.items()},
         "side_effects": _side_effects(findings),
         "verdict": {name: _verdict(each) for name, each in pairs.items()},
+        "engine": _engine(findings.cost),
     }
     return _without_nan(summary)
 
@@ -66,6 +68,15 @@ def verdict_table(findings: Findings) -> pd.DataFrame:
         }
         for name, each in findings.pairs.items()
     )
+
+
+def _engine(cost: Account) -> dict[str, Any]:
+    return {
+        "prompts": cost.prompts,
+        "prompt_tokens": cost.prompt_tokens,
+        "tokens_run": round(cost.tokens_run),
+        "share_run": cost.share_run,
+    }
 
 
 def _correlation(estimate: Estimate) -> dict[str, Any]:

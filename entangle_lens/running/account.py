@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,12 +15,19 @@ class Account:
 
     ``prompt_tokens`` is what one forward pass a prompt (and an intervention, and a beginning of
     an option of several tokens) would run; ``tokens_run`` counts each token by the share of the
-    model's blocks that it was sent through, padding left out.
+    model's blocks that it was sent through, padding left out. ``seconds`` is how long it was open.
     """
 
     prompts: int = 0
     prompt_tokens: int = 0
     tokens_run: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"ran {self.prompts:,} prompts of {self.prompt_tokens:,} tokens by running "
+            f"{self.tokens_run:,.0f} ({self.share_run:.0%}), in {self.seconds:.0f} s"
+        )
 
     @property
     def share_run(self) -> float:
@@ -35,9 +43,11 @@ def counted() -> Iterator[Account]:
     """Count what is run inside the ``with`` block."""
     account = Account()
     token = _OPEN.set((*_OPEN.get(), account))
+    started = time.perf_counter()
     try:
         yield account
     finally:
+        account.seconds = time.perf_counter() - started
         _OPEN.reset(token)
 
 

@@ -17,6 +17,7 @@ from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
 from entangle_lens.running.forward import Beginning, Runner, read_last
 from entangle_lens.running.options import OptionTree, Path
+from entangle_lens.running.passes import Wanted, run_body
 from entangle_lens.running.prefix import repeated
 from entangle_lens.running.prompts import PromptGroup
 
@@ -133,10 +134,11 @@ def _after_context(
     edits: Sequence[Edit],
 ) -> Float[Tensor, "batch d_model"]:
     assert cache is not None
-    after = Beginning(0, repeated(cache))
-    hidden, _, _ = read_last(decoder, after, [context] * n_prompts, edits)
+    ids = torch.tensor([context] * n_prompts, device=decoder.device)
+    last = torch.full((n_prompts,), len(context) - 1, device=decoder.device)
+    hidden = run_body(decoder, ids, repeated(cache), edits, Wanted(last=last)).hidden
     assert hidden is not None
-    return hidden
+    return hidden[:, -1]
 
 
 def _through_bridge(

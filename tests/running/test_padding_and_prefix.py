@@ -7,7 +7,15 @@ import torch
 
 import entangle_lens as el
 from entangle_lens.interventions import ablation
-from entangle_lens.running import bridge, forward, one_by_one, prefix, read_plainly, read_prompts
+from entangle_lens.running import (
+    bridge,
+    forward,
+    one_by_one,
+    prefix,
+    read_ablated,
+    read_plainly,
+    read_prompts,
+)
 from entangle_lens.running.batches import padded
 from entangle_lens.running.plain import read_right_padded
 from entangle_lens.running.prefix import Branch, distinct_tokens, prefix_tree
@@ -230,3 +238,24 @@ def test_readings_keep_the_order_of_prompts_and_layers(tiny, ask):
 def test_layers_out_of_range_are_refused(tiny, ask):
     with pytest.raises(el.EntangleError, match="layer 4 is out of range"):
         read_prompts(tiny, ask(tiny), layers=[0, 4])
+
+
+@pytest.mark.parametrize("pass_cost", [1, 10_000])
+def test_options_of_several_tokens_are_read_in_batches_as_alone(
+    tiny, ask, random_vector, monkeypatch, pass_cost
+):
+    """Prompts of one length: they go on together from the keys and values of the whole batch."""
+    monkeypatch.setattr(prefix, "PASS_COST", pass_cost)
+    texts = [
+        "i swept the yard .",
+        "you swept a lamp .",
+        "we carried the boats .",
+        "i swept a lamp .",
+    ]
+    group = ask(tiny, "-10:10", texts)
+    edit = ablation(tiny, random_vector(tiny), layers=1)
+    together = read_prompts(tiny, group, edits=[edit]).log_probs
+    alone = [read_prompts(tiny, each, edits=[edit]).log_probs for each in one_by_one(group)]
+    close(together, torch.cat(alone))
+    close(read_ablated(tiny, group, [edit])[0], together)
+    assert together.std(0).max() > 1e-2
