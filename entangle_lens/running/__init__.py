@@ -2,7 +2,10 @@
 
 from entangle_lens.running.account import Account, counted
 from entangle_lens.running.bridge import check_layers, resid_post
+from entangle_lens.running.capture import Activations, capture, capture_moments
 from entangle_lens.running.edits import Ablation, Edit
+from entangle_lens.running.generation import decoded, generate_tokens
+from entangle_lens.running.moments import Moments
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
 from entangle_lens.running.plan import Plan, plan_reading, plan_sweep, tokens_per_second
 from entangle_lens.running.prompts import PromptGroup, chat_prompts, plain_prompts, rating_prompts
@@ -13,13 +16,19 @@ from entangle_lens.running.text import next_token_log_probs, sequence_log_probs,
 __all__ = [
     "Ablation",
     "Account",
+    "Activations",
     "Edit",
+    "Moments",
     "Plan",
     "PromptGroup",
     "Reading",
+    "capture",
+    "capture_moments",
     "chat_prompts",
     "check_layers",
     "counted",
+    "decoded",
+    "generate_tokens",
     "next_token_log_probs",
     "one_by_one",
     "plain_prompts",
