@@ -33,7 +33,7 @@ def token_budget(device: torch.device, bytes_per_token: int) -> int:
 
 
 def logit_rows(n_columns: int) -> int:
-    """Return how many rows of ``n_columns`` logits each are made at once: 64 MB in float32."""
+    """Return how many rows of ``n_columns`` logits each, or columns, are made at once: 64 MB."""
     return max(1, LOGITS_AT_ONCE // n_columns)
 
 

@@ -41,14 +41,11 @@ class Decoder:
         return next(self.body.parameters()).device
 
     def logits(
-        self, hidden: Float[Tensor, "... d_model"], columns: list[int] | None = None
+        self, hidden: Float[Tensor, "... d_model"], columns: list[int] | slice = slice(None)
     ) -> Float[Tensor, "... vocab"]:
         """Unembed hidden states that have passed the final norm, on some rows of the head only."""
-        if columns is None:
-            logits = self.head(hidden)
-        else:
-            bias = None if self.head.bias is None else self.head.bias[columns]
-            logits = nn.functional.linear(hidden, self.head.weight[columns], bias)
+        bias = None if self.head.bias is None else self.head.bias[columns]
+        logits = nn.functional.linear(hidden, self.head.weight[columns], bias)
         return logits if self.soft_cap is None else self.soft_cap * (logits / self.soft_cap).tanh()
 
     def cache(self) -> DynamicCache:

@@ -91,16 +91,25 @@ def option_log_probs(
 ) -> Float[Tensor, "batch column"]:
     """Unembed normed hidden states and return the log-probabilities of ``columns``, on the CPU.
 
-    Over the whole vocabulary, a few rows at a time; with ``renormalised`` among the columns
-    alone, and then only their rows of the head are multiplied.
+    Over the whole vocabulary; with ``renormalised`` among the columns alone, and then only their
+    rows of the head are multiplied.
     """
-    if renormalised:
-        return decoder.logits(hidden, columns).float().log_softmax(-1).cpu()
-    scored = []
-    for rows in hidden.split(logit_rows(decoder.head.weight.shape[0])):
-        logits = decoder.logits(rows).float()
-        scored.append((logits[:, columns] - logits.logsumexp(-1, keepdim=True)).cpu())
-    return torch.cat(scored)
+    asked = decoder.logits(hidden, columns).float()
+    total = asked.logsumexp(-1) if renormalised else _log_total(decoder, hidden)
+    return (asked - total[:, None]).cpu()
+
+
+def _log_total(decoder: Decoder, hidden: Float[Tensor, "batch d_model"]) -> Float[Tensor, " batch"]:
+    """Return the logsumexp of all logits, a part of the vocabulary at a time.
+
+    Every row of the head is read once, and no more logits are in memory than the part's.
+    """
+    n_vocab, width = decoder.head.weight.shape[0], logit_rows(len(hidden))
+    parts = [
+        decoder.logits(hidden, slice(first, first + width)).float().logsumexp(-1)
+        for first in range(0, n_vocab, width)
+    ]
+    return torch.stack(parts).logsumexp(0)
 
 
 def _score(

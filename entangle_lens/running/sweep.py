@@ -103,7 +103,8 @@ class _Sweep:
         """Run a shared stretch clean and record it."""
         cache = self.decoder.cache() if before.cache is None else repeated(before.cache)
         ids = torch.tensor([shared], device=self.decoder.device)
-        clean = run_body(self.decoder, ids, cache, wanted=self._recording(ids))
+        last = torch.tensor([len(shared) - 1], device=ids.device)
+        clean = run_body(self.decoder, ids, cache, wanted=self._recording(last))
         return _Trail(before.length + len(shared), cache, (*before.passes, clean))
 
     def log_probs(
@@ -116,8 +117,9 @@ class _Sweep:
         if trail.cache is not None:
             cache = repeated(trail.cache, len(own))
         used = cache if trail.passes or len(contexts) > 1 else None
+        last = mask.sum(1) - 1
         clean = run_body(
-            self.decoder, ids, used, wanted=self._recording(ids), n_tokens=int(mask.sum())
+            self.decoder, ids, used, wanted=self._recording(last), n_tokens=int(mask.sum())
         )
         after = {context: self._clean_after(context, cache, len(own)) for context in contexts[1:]}
         out = torch.zeros(len(self.ablations), len(own), len(self.tree.options))
@@ -126,7 +128,7 @@ class _Sweep:
         for first in range(0, len(order), at_once):
             chunk = order[first : first + at_once]
             copies = _Copies(self.decoder, [self.ablations[index] for index in chunk], len(own))
-            steps = self._read(copies, trail, clean, after, mask.sum(1) - 1)
+            steps = self._read(copies, trail, clean, after, last)
             log_probs = self.tree.log_probs(steps, renormalised=self.renormalised)
             out[chunk] = rearrange(log_probs, "(copy b) n -> copy b n", copy=len(chunk))
         return out
@@ -163,14 +165,13 @@ class _Sweep:
 
     def _clean_after(self, context: Path, cache: DynamicCache, n_prompts: int) -> Pass:
         ids = torch.tensor([context] * n_prompts, device=self.decoder.device)
-        return run_body(self.decoder, ids, repeated(cache), wanted=self._recording(ids))
+        last = torch.full((n_prompts,), len(context) - 1, device=ids.device)
+        return run_body(self.decoder, ids, repeated(cache), wanted=self._recording(last))
 
-    def _recording(self, ids: Int[Tensor, "batch pos"]) -> Wanted:
-        # Only what is below the last block is resumed from: there, one position is enough.
-        last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
+    def _recording(self, last: Int[Tensor, " batch"]) -> Wanted:
+        # Nothing is resumed from what leaves the last block but what is read: one position.
         layers = sorted({min(each.layers) for each in self.ablations})
-        everywhere = len(self.decoder.blocks) - 1 in layers
-        return Wanted(layers, record=True, last=None if everywhere else last)
+        return Wanted(layers, record=True, last=last)
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,7 @@ class _Copies:
     ) -> Float[Tensor, "rows pos d_model"]:
         options = _tiled(clean.calls[layer], len(resid) // n_copies, n_copies)
         options["past_key_values"] = cache
-        edited_after = any(layer in each.layers for each in self.ablations[:n_copies])
-        with self.decoder.last_block_reads_only(None if edited_after else at_last):
+        with self.decoder.last_block_reads_only(at_last):
             output = self.decoder.blocks[layer](resid, **options)
         return output[0] if isinstance(output, tuple) else output
 

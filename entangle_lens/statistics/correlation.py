@@ -46,8 +46,19 @@ class Clusters:
         """Number of scenarios."""
         return int(self.codes.max()) + 1
 
+    def check(self, **arrays: Float[np.ndarray, "..."]) -> None:
+        """Raise an error that names the first of ``arrays`` whose last axis is not the items."""
+        for name, values in arrays.items():
+            length = values.shape[-1] if values.ndim else 0
+            if length != self.n_items:
+                raise EntangleError(
+                    f"{name} holds {length} items and the scenarios {self.n_items}; "
+                    "give one value for each item"
+                )
+
     def sums(self, values: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... clusters"]:
         """Sum ``values`` within each scenario."""
+        self.check(values=values)
         one_hot = np.eye(self.n_clusters)[self.codes]
         return np.asarray(values @ one_hot)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
-from scipy.stats import t as student_t
+from jaxtyping import Float, Int
 
+from entangle_lens.statistics.bootstrap import (
+    draw_counts,
+    interval_method,
+    scenario_interval,
+    t_quantile,
+)
 from entangle_lens.statistics.correlation import Clusters, centred, pearson
 from entangle_lens.statistics.estimate import Estimate
 from entangle_lens.statistics.permutation import permutation_p
 
 N_RESAMPLES = 10_000
-_NEARLY_ONE = 1 - 1e-12
 
 
 def resampled_correlations(
@@ -27,15 +31,8 @@ def resampled_correlations(
     draws as many scenarios as there are, with replacement; its correlation follows from
     per-scenario sums alone: counts @ (n, sum x, sum y, sum xx, sum yy, sum xy).
     """
-    x, y = centred(x), centred(y)
-    n_clusters = clusters.n_clusters
-    counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
-    sums = np.stack([clusters.sums(v) for v in (x, y, x * x, y * y, x * y)])
-    sx, sy, sxx, syy, sxy = np.einsum("rc,kpc->krp", counts, sums, optimize=True)
-    n = (counts @ clusters.sums(np.ones(clusters.n_items)))[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
-    return np.asarray(np.clip(r, -1.0, 1.0))
+    clusters.check(x=x, y=y)
+    return _correlations_of_counts(x, y, clusters, draw_counts(clusters, rng, n_resamples))
 
 
 def correlation_estimate(
@@ -44,26 +41,31 @@ def correlation_estimate(
     clusters: Clusters,
     rng: np.random.Generator,
     n_resamples: int = N_RESAMPLES,
+    interval: str = "fisher",
 ) -> Estimate:
     """Estimate Pearson's r with a scenario-clustered 95 % interval and permutation p.
 
-    The interval is tanh(z +- t se): z = atanh(r), se the standard deviation of z over scenario
-    bootstrap samples, t the .975 quantile of Student's t with (scenarios - 2) degrees of
-    freedom. In simulation it covers better than the percentile interval at 17 scenarios. A
-    correlation that does not exist (a constant rating) is NaN throughout.
+    ``interval`` is "fisher" (the default), "percentile" or "bca" (Efron 1987, the acceleration
+    by leaving out one scenario at a time). "fisher" is tanh(z +- t se): z = atanh(r), se the
+    standard deviation of z over scenario bootstrap samples, t the .975 quantile of Student's t
+    with (scenarios - 2) degrees of freedom; in simulation it covers better than the percentile
+    interval at 17 scenarios. A correlation that does not exist (a constant rating) is NaN
+    throughout. Arrays of another length than ``clusters`` and an unknown ``interval`` are errors.
     """
+    clusters.check(x=x, y=y)
+    method = interval_method(interval)
     r = float(pearson(x, y))
     n_items, n_scenarios = clusters.n_items, clusters.n_clusters
-    method = "scenario bootstrap, Fisher z, t"
     if not np.isfinite(r):
         return Estimate(r, r, r, r, n_items, n_scenarios, method)
-    resampled = resampled_correlations(x[None], y[None], clusters, rng, n_resamples)[:, 0]
-    half = _t_quantile(n_scenarios) * np.nanstd(_fisher_z(resampled), ddof=1)
-    z = _fisher_z(np.asarray(r))
+
+    def of_counts(counts: Int[np.ndarray, "rows clusters"]) -> Float[np.ndarray, " rows"]:
+        return _correlations_of_counts(x[None], y[None], clusters, counts)[:, 0]
+
+    counts = draw_counts(clusters, rng, n_resamples)
+    low, high = scenario_interval(r, of_counts, counts, clusters, interval, n_scenarios - 2)
     p = permutation_p(x, y, clusters, rng, n_resamples)
-    return Estimate(
-        r, float(np.tanh(z - half)), float(np.tanh(z + half)), p, n_items, n_scenarios, method
-    )
+    return Estimate(r, low, high, p, n_items, n_scenarios, method)
 
 
 def change_estimate(
@@ -79,6 +81,8 @@ def change_estimate(
     change +- t se with (scenarios - 2) degrees of freedom. ``p`` is NaN: the interval is the
     test.
     """
+    for values in (*before, *after):
+        clusters.check(values=values)
     x, y = (np.stack(side) for side in zip(before, after, strict=True))
     r_before, r_after = pearson(x, y)
     change = float(r_after - r_before)
@@ -86,7 +90,7 @@ def change_estimate(
     if np.isfinite(change):
         resampled = resampled_correlations(x, y, clusters, rng, n_resamples)
         spread = np.nanstd(resampled[:, 1] - resampled[:, 0], ddof=1)
-        half = float(_t_quantile(clusters.n_clusters) * spread)
+        half = float(t_quantile(clusters.n_clusters - 2) * spread)
     return Estimate(
         change,
         change - half,
@@ -98,9 +102,17 @@ def change_estimate(
     )
 
 
-def _t_quantile(n_scenarios: int) -> float:
-    return float(student_t.ppf(0.975, n_scenarios - 2))
-
-
-def _fisher_z(r: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return np.asarray(np.arctanh(np.clip(r, -_NEARLY_ONE, _NEARLY_ONE)))
+def _correlations_of_counts(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    clusters: Clusters,
+    counts: Int[np.ndarray, "rows clusters"],
+) -> Float[np.ndarray, "rows pairs"]:
+    """Return each pair's correlation with every scenario counted as often as a row says."""
+    x, y = centred(x), centred(y)
+    sums = np.stack([clusters.sums(v) for v in (x, y, x * x, y * y, x * y)])
+    sx, sy, sxx, syy, sxy = np.einsum("rc,kpc->krp", counts, sums, optimize=True)
+    n = (counts @ clusters.sums(np.ones(clusters.n_items)))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
+    return np.asarray(np.clip(r, -1.0, 1.0))

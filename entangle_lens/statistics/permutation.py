@@ -25,13 +25,14 @@ def permuted_correlations(
     Scenarios trade places only with scenarios of the same number of items, which matters where
     items are missing.
     """
+    clusters.check(x=x, y=y)
     x, y = _standardised(x), _standardised(y)
     n_pairs, n_items = x.shape
     out = np.empty((n_permutations, n_pairs))
     chunk = max(1, _CHUNK_ELEMENTS // (n_items * n_pairs))
     for start in range(0, n_permutations, chunk):
         rows = min(chunk, n_permutations - start)
-        order = _permuted_items(clusters, rng, rows)
+        order = permuted_items(clusters, rng, rows)
         out[start : start + rows] = np.einsum("pri,pi->rp", x[:, order], y) / n_items
     return out
 
@@ -47,6 +48,7 @@ def permutation_p(
 
     NaN where there is no correlation, since a rating is constant.
     """
+    clusters.check(x=x, y=y)
     observed = abs(float(pearson(x, y)))
     if not np.isfinite(observed):
         return float("nan")
@@ -67,6 +69,7 @@ def max_band(
     layer is picked. Layers where a projection is constant are left out of the maximum; where all
     are, there is no band (NaN).
     """
+    clusters.check(x=x, y=y)
     null = np.abs(permuted_correlations(x, y, clusters, rng, n_permutations))
     observed = np.abs(pearson(x, y))
     known = np.isfinite(observed)
@@ -85,7 +88,7 @@ def _standardised(x: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... i
         return np.asarray(x / x.std(-1, keepdims=True))
 
 
-def _permuted_items(
+def permuted_items(
     clusters: Clusters, rng: np.random.Generator, n_permutations: int
 ) -> Int[np.ndarray, "permutations items"]:
     """Return for each permutation which item's x stands at each item's place."""

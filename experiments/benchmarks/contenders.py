@@ -267,11 +267,47 @@ def touch(model: Any) -> None:
         parameter.sum()
 
 
+# --- study: everything that entangle-lens run does, less the writing ------------------------------
+def study(job: dict[str, Any], *, shared: bool = True) -> Do:
+    import entangle_lens as el
+
+    if not shared:
+        run_everything_from_its_start()
+    model = el.load(job["model"], device=job["device"], dtype=job["dtype"])
+
+    def do() -> Answer:
+        findings = el.study(model, quick=job["quick"]).run(progress=False).findings
+        leaks = [each.repair.before.leak.value for each in findings.pairs.values()]
+        swept = [each.leak for pair in findings.pairs.values() for each in pair.repair.sweeps]
+        cost = findings.cost
+        run = np.array([cost.prompts, cost.prompt_tokens, cost.tokens_run])
+        return {"leaks": np.array(leaks), "swept": np.stack(swept), f"run, shared {shared}": run}
+
+    return do
+
+
+def run_everything_from_its_start() -> None:
+    """Share no beginnings, and run every ablation through every layer, in batches."""
+    from entangle_lens.entanglement import asking, selection
+    from entangle_lens.running import prefix, read_prompts
+
+    def read_each(
+        model: Any, group: Any, ablations: Any, *, renormalised: bool, desc: Any
+    ) -> torch.Tensor:
+        read = [read_prompts(model, group, edits=[each]).log_probs for each in ablations]
+        return torch.stack(read).log_softmax(-1) if renormalised else torch.stack(read)
+
+    prefix.PASS_COST = 10**9
+    asking.read_ablated = read_each
+    selection.read_ablated = read_each
+
+
 OURS = "entangle_lens"
 PLAIN = "transformers, hooks"
 NAIVE = "TransformerLens, naive"
 TUNED = "TransformerLens, tuned"
 RENORMALISED = "entangle_lens, options only"
+UNSHARED = "entangle_lens, nothing shared"
 CONTENDERS: dict[str, dict[str, Callable[[dict[str, Any]], Do]]] = {
     "extraction": {
         OURS: ours_extraction,
@@ -286,5 +322,6 @@ CONTENDERS: dict[str, dict[str, Callable[[dict[str, Any]], Do]]] = {
         TUNED: partial(lens_sweep, tuned=True),
         NAIVE: partial(lens_sweep, tuned=False),
     },
+    "study": {OURS: study, UNSHARED: partial(study, shared=False)},
     "memory": {"moments": ours_moments, "scoring": ours_scoring},
 }

@@ -63,12 +63,17 @@ def write_model(folder: Path, shape: Shape, dtype: torch.dtype, seed: int = 0) -
     finally:
         torch.set_default_dtype(before)
     model.save_pretrained(folder)
-    words = {f"w{number}": number for number in range(shape.vocab)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="w0"))
+    # Special tokens are found inside words too: none may be how a word begins.
+    words = {"<pad>": 0, "<eos>": 1} | {f"w{number}": number for number in range(2, shape.vocab)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<pad>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="w0", pad_token="w0", eos_token="w1"
+        tokenizer_object=tokenizer, unk_token="<pad>", pad_token="<pad>", eos_token="<eos>"
     ).save_pretrained(folder)
+    about = folder / "tokenizer_config.json"
+    # The one class name that the transformers of every peer knows.
+    known = json.loads(about.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    about.write_text(json.dumps(known))
 
 
 def mixed_prompts(

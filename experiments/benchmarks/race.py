@@ -68,8 +68,8 @@ class Contender:
             raise SystemExit(f"{self.name} failed:\n{self._log.read()[-2000:]}") from None
 
     def close(self) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait()
+        self._process.kill()
+        self._process.communicate()
         self._log.close()
 
 
@@ -93,6 +93,7 @@ def race(
             turn = repetition % len(order)
             for name in [*order[turn:], *order[:turn]]:
                 seconds[name].append(runners[name].ask("run")["seconds"])
+                print(f"  {name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
         peaks = {name: runner.ask("memory")["peak_bytes"] for name, runner in runners.items()}
     finally:
         for runner in runners.values():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import CONTENDERS, OURS, PLAIN, RENORMALISED
+from contenders import CONTENDERS, OURS, PLAIN
 from inputs import SHAPES, random_directions, rating_like_prompts, write_job, write_model
 from race import Protocol, here_python, machine, print_table, race, write
 
@@ -28,9 +28,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="a tiny model, to try the script")
     args = parser.parse_args()
-    protocol = Protocol(args.device, tolerance=1e-4 if args.dtype == "float32" else 0.1)
+    tolerance = 1e-4 if args.dtype == "float32" else 0.1
+    protocol = Protocol(args.device, repetitions=args.repetitions, tolerance=tolerance)
     if args.quick:
         protocol = Protocol(args.device, warm_ups=1, repetitions=2)
 
@@ -40,7 +42,7 @@ def main() -> None:
         one = sweep(Path(scratch), vocab, 1, list(CONTENDERS["sweep"]), args, protocol)
         write(args.out, f"sweep-{vocab}", one)
         print_table(f"sweep-{vocab}", one["contenders"], OURS)
-        ours = [OURS, RENORMALISED]
+        ours = [OURS]
         more = sweep(Path(scratch), vocab, many, ours, args, protocol)
     more["cost_per_intervention"] = {
         name: more["contenders"][name]["median_s"] / many / one["contenders"][name]["median_s"]

@@ -12,7 +12,7 @@ from entangle_lens.statistics import (
     permutation_p,
     permuted_correlations,
 )
-from entangle_lens.statistics.permutation import _permuted_items
+from entangle_lens.statistics.permutation import permuted_items
 
 EVEN = Clusters.of([f"s{k}" for k in range(17) for _ in range(4)])
 UNEVEN = Clusters.of([f"s{k}" for k in range(20) for _ in range(3 if k % 4 else 2)])
@@ -32,7 +32,7 @@ def keeps_scenarios_whole(order, clusters):
 
 @pytest.mark.parametrize("clusters", [EVEN, UNEVEN], ids=["even", "uneven"])
 def test_scenarios_move_whole_and_are_shuffled_within(clusters, rng):
-    orders = _permuted_items(clusters, rng, 200)
+    orders = permuted_items(clusters, rng, 200)
     for order in orders:
         assert sorted(order) == list(range(clusters.n_items))
         assert keeps_scenarios_whole(order, clusters)
@@ -43,7 +43,7 @@ def test_scenarios_move_whole_and_are_shuffled_within(clusters, rng):
 def test_scenarios_trade_places_with_their_equals_only(rng):
     sizes = np.bincount(UNEVEN.codes)
     assert set(sizes) == {2, 3}
-    for order in _permuted_items(UNEVEN, rng, 50):
+    for order in permuted_items(UNEVEN, rng, 50):
         assert (sizes[UNEVEN.codes[order]] == sizes[UNEVEN.codes]).all()
 
 
@@ -51,7 +51,7 @@ def test_every_item_comes_to_every_place_equally_often(rng):
     n = 8000
     clusters = Clusters.of([f"s{k}" for k in range(8) for _ in range(2)])
     counts = np.zeros((16, 16))
-    for order in _permuted_items(clusters, rng, n):
+    for order in permuted_items(clusters, rng, n):
         counts[np.arange(16), order] += 1
     expected = n / 16
     assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
@@ -61,7 +61,7 @@ def test_scenarios_need_not_stand_together(rng):
     """Items of a scenario may lie anywhere in the table."""
     scattered = Clusters.of([f"s{k}" for _ in range(4) for k in range(9)])
     assert all(
-        keeps_scenarios_whole(order, scattered) for order in _permuted_items(scattered, rng, 20)
+        keeps_scenarios_whole(order, scattered) for order in permuted_items(scattered, rng, 20)
     )
 
 
@@ -69,7 +69,7 @@ def test_scenarios_need_not_stand_together(rng):
 def test_permuted_correlations_equal_a_loop(clusters, rng):
     x, y = rng.standard_normal((2, 3, clusters.n_items))
     fast = permuted_correlations(x, y, clusters, np.random.default_rng(5), 40)
-    orders = _permuted_items(clusters, np.random.default_rng(5), 40)
+    orders = permuted_items(clusters, np.random.default_rng(5), 40)
     slow = [[np.corrcoef(a[o], b)[0, 1] for a, b in zip(x, y, strict=True)] for o in orders]
     np.testing.assert_allclose(fast, slow, atol=1e-12)
 
