@@ -1,14 +1,21 @@
-"""Does the instrument find what was planted? Every bundled organism, with several seeds.
+"""Does the instrument find what was planted, and nothing where nothing was?
 
-    python experiments/calibration.py            # six organisms, seeds 0, 1 and 2
-    python experiments/calibration.py --quick    # seed 0, fewer wordings and samples
-    python experiments/calibration.py --only qwen3-entangled mistral-entangled
+    python experiments/calibration.py                      # all of it: a quarter of an hour
+    python experiments/calibration.py --part statistics    # simulated ratings, minutes
+    python experiments/calibration.py --part organisms --only qwen3-entangled
+    python experiments/calibration.py --quick
 
-Prints one line an organism, pair and seed, and ends with exit code 1 where one of these fails:
-an entangled organism is judged entangled, with the leak within .08 of the generator's own; its
-moral-grammar pair is repaired, and its moral-economic leak falls by 60 % or more with economic
-accuracy not below the clean run; a disentangled organism is judged not entangled, with nothing to
-repair.
+Statistics, on simulated ratings: at alpha .05 the scenario-level test gives a false alarm in
+3.5-6.5 % of tables and the 95 % interval holds the true correlation in 92-97 %, however alike the
+items of a scenario are; the band over layers keeps its level. Beside them the usual ways, which
+do not.
+
+Organisms, with seeds 0, 1 and 2: an entangled one is judged entangled, with the leak within .08 of
+the generator's own; its moral-grammar pair is repaired, and its moral-economic leak falls by 60 %
+or more with economic accuracy not below the clean run; a disentangled one is judged not entangled,
+with nothing to repair.
+
+Prints the tables, writes them to ``--out`` and ends with exit code 1 where one of these fails.
 """
 
 from __future__ import annotations
@@ -16,6 +23,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.express as px
+from simulations import Size, coverage, false_positives, layer_choice, meets
 
 import entangle_lens as el
 from entangle_lens.entanglement.study import Finding
@@ -29,12 +42,73 @@ HEAD = "organism              seed pair            true   leak   after  accuracy
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=["all", "statistics", "organisms"], default="all")
+    parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=bundled_organisms(), metavar="ORGANISM")
     parser.add_argument("--quick", action="store_true", help="seed 0, fewer wordings and samples")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    if args.part != "organisms":
+        failed += statistics(args)
+    if args.part != "statistics":
+        failed += organisms(args)
+    print(f"{failed} missed" if failed else "all bars met")
+    sys.exit(failed > 0)
+
+
+def statistics(args: argparse.Namespace) -> int:
+    """Simulate, print and write the tables; return how many conditions miss their bar."""
+    size = Size(200, 400) if args.quick else Size(2000, 1000)
+    rng = np.random.default_rng(0)
+    tables = {
+        "False positives at alpha .05, 17 scenarios": false_positives(rng, size),
+        "Coverage of 95 % intervals, and power": coverage(rng, size),
+        "False positives over layers, 17 scenarios": layer_choice(
+            rng, Size(size.simulations // 4, size.resamples)
+        ),
+    }
+    for title, table in tables.items():
+        print(f"\n{title} ({size.simulations} simulations, {size.resamples} resamples)")
+        print(table.round(3).to_string(index=False), flush=True)
+    write_report(args.out / "statistics.html", tables)
+    alarms, held, layers = tables.values()
+    few = size.simulations // 4
+    checks = [
+        *(meets(each, size.simulations, 0.035, 0.065) for each in alarms["scenario permutation"]),
+        *(meets(each, size.simulations, 0.92, 0.97) for each in held["coverage"]),
+        *(meets(each, few, 0.035, 0.065) for each in layers["picked by validity"]),
+        *(meets(each, few, 0.0, 0.065) for each in layers["max-statistic band"]),
+        # The controls: what is usually done fails, or the simulation shows nothing.
+        not meets(alarms["items as independent"].iloc[-1], size.simulations, 0.0, 0.1),
+        *(not meets(each, few, 0.0, 0.15) for each in layers["picked by the largest r"]),
+    ]
+    return checks.count(False)
+
+
+def write_report(path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Write every table with its figure into one HTML file that opens from disk."""
+    parts = []
+    for title, table in tables.items():
+        figure = px.bar(
+            table.astype({table.columns[0]: str}).melt(table.columns[0]),
+            x=table.columns[0],
+            y="value",
+            color="variable",
+            barmode="group",
+            title=title,
+            template="plotly_white",
+        )
+        parts += [figure.to_html(full_html=False, include_plotlyjs=not parts)]
+        parts += [table.round(3).to_html(index=False, border=0)]
+    path.write_text("<meta charset='utf-8'>" + "".join(parts), encoding="utf-8")
+
+
+def organisms(args: argparse.Namespace) -> int:
+    """Study every organism with every seed; return how many pairs miss their bar."""
     seeds = [0] if args.quick else args.seeds
-    print(HEAD)
+    print(f"\n{HEAD}")
     failed = 0
     for name in args.only:
         model = el.load(ORGANISM_PREFIX + name)
@@ -49,8 +123,7 @@ def main() -> None:
                     f"{name:<21} {seed:<4} {line(finding, true)}{'' if good else '  MISSED'}",
                     flush=True,
                 )
-    print(f"{failed} missed" if failed else "all bars met")
-    sys.exit(failed > 0)
+    return failed
 
 
 def meets_the_bars(finding: Finding, true: float, *, planted: bool) -> bool:

@@ -1,4 +1,18 @@
-"""How a model is run. The rest of the package runs a model through these names only."""
+"""How a model is run: the engine. The rest of the package runs a model through these names only.
+
+============================  =============================================================
+capture                       ``capture.py``: any site, layers and positions, whole or moments
+scoring                       ``scoring.py``: options after prompts; ``text.py``: plain texts
+shared beginnings             ``prefix.py``: a tree of them, each run once, edits included
+sweeps                        ``sweep.py``: many ablations from the clean residuals
+batches                       ``batches.py``: by length and free memory, halved when it runs out
+devices                       ``models/checkpoints.py``: device, dtype, layers over several GPUs
+generation                    ``generation.py``: batched under edits, keys and values kept
+============================  =============================================================
+
+``plan.py`` says what running will cost and ``account.py`` what it did cost; ``bridge.py`` and
+``plain.py`` are the slow ways that all of it is tested against.
+"""
 
 from entangle_lens.running.account import Account, counted
 from entangle_lens.running.bridge import check_layers, resid_post

@@ -1,6 +1,6 @@
 """How fast are residuals captured? The last token's at every layer, and the difference of means.
 
-    python experiments/benchmarks/extraction.py                      # four races, hours on two cores
+    python experiments/benchmarks/extraction.py   # four races: hours on two cores
     python experiments/benchmarks/extraction.py --vocab 152k --shared 40 --without repeng
     python experiments/benchmarks/extraction.py --vocab 8b --device cuda --dtype bfloat16
     python experiments/benchmarks/extraction.py --quick

@@ -41,6 +41,15 @@ def test_train_organisms_makes_six_that_load(tmp_path):
     assert shown.count("true leak 0.000") == 6
 
 
+def test_calibration_of_the_statistics_holds_and_shows_the_usual_ways_failing(tmp_path):
+    shown = run(
+        "calibration.py", "--quick", "--part", "statistics", "--out", tmp_path, cwd=tmp_path
+    )
+    assert "all bars met" in shown
+    assert "items as independent" in shown
+    assert (tmp_path / "statistics.html").exists()
+
+
 @pytest.mark.parametrize(
     "notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem
 )
