@@ -34,55 +34,53 @@ def prefix_tree(tokens: Sequence[Sequence[int]], pass_cost: int | None = None) -
     A shared stretch becomes a branch where running it once saves more tokens than its passes
     cost (``pass_cost`` tokens each, one for the whole group, two for a part of it).
     """
-    cost = PASS_COST if pass_cost is None else pass_cost
+    grower = _Grower(tokens, PASS_COST if pass_cost is None else pass_cost)
     order = sorted(range(len(tokens)), key=lambda index: tuple(tokens[index]))
-    branches, rest = _grow(tokens, order, 0, cost)
+    branches, rest = grower.grow(order, 0)
     if len(branches) == 1 and not rest:
         return branches[0]
     return Branch((), tuple(sorted(rest)), tuple(branches))
 
 
-def _grow(
-    tokens: Sequence[Sequence[int]], group: list[int], depth: int, cost: int, nested: int = 0
-) -> tuple[list[Branch], list[int]]:
-    """Return the branches of ``group`` beyond ``depth``, and the prompts that are in none."""
-    most = sum(len(tokens[index]) - 1 - depth for index in group[1:])
-    if most < cost or nested > _MOST_NESTED:
-        return [], group
-    end = _shared_length([tokens[group[0]], tokens[group[-1]]], min(len(tokens[i]) for i in group))
-    part = len(group) < len(tokens)
-    earns = (len(group) - 1) * (end - depth) >= cost * (1 + part)
-    branches, rest = [], []
-    for _, chosen in groupby(group, key=lambda index: tokens[index][end]):
-        found, left = _grow_part(
-            tokens, list(chosen), len(group), end if earns else depth, cost, nested
-        )
-        branches += found
-        rest += left
-    if earns:
-        start = tuple(tokens[group[0]][depth:end])
-        return [Branch(start, tuple(sorted(rest)), tuple(branches))], []
-    return branches, rest
+@dataclass(frozen=True)
+class _Grower:
+    tokens: Sequence[Sequence[int]]
+    pass_cost: int
+
+    def grow(self, group: list[int], depth: int, nested: int = 0) -> tuple[list[Branch], list[int]]:
+        """Return the branches of a sorted group beyond ``depth``, and who is in none of them."""
+        tokens = self.tokens
+        most = sum(len(tokens[index]) - 1 - depth for index in group[1:])
+        if most < self.pass_cost or nested > _MOST_NESTED:
+            return [], group
+        shortest = min(len(tokens[index]) for index in group)
+        end = _shared_length(tokens[group[0]], tokens[group[-1]], shortest)
+        passes = 2 if len(group) < len(tokens) else 1
+        earns = (len(group) - 1) * (end - depth) >= self.pass_cost * passes
+        branches, rest = [], []
+        for _, chosen in groupby(group, key=lambda index: tokens[index][end]):
+            part = list(chosen)
+            if len(part) == len(group):
+                return self._branch(group, depth, end, [], part) if earns else ([], group)
+            found, left = self.grow(part, end if earns else depth, nested + 1)
+            branches += found
+            rest += left
+        return self._branch(group, depth, end, branches, rest) if earns else (branches, rest)
+
+    def _branch(
+        self, group: list[int], depth: int, end: int, branches: list[Branch], rest: list[int]
+    ) -> tuple[list[Branch], list[int]]:
+        shared = tuple(self.tokens[group[0]][depth:end])
+        return [Branch(shared, tuple(sorted(rest)), tuple(branches))], []
 
 
-def _grow_part(
-    tokens: Sequence[Sequence[int]],
-    group: list[int],
-    of: int,
-    depth: int,
-    cost: int,
-    nested: int,
-) -> tuple[list[Branch], list[int]]:
-    if len(group) == of:
-        return [], group
-    return _grow(tokens, group, depth, cost, nested + 1)
+def _shared_length(first: Sequence[int], last: Sequence[int], shortest: int) -> int:
+    """Return how many tokens sorted prompts share, given the first and the last of them.
 
-
-def _shared_length(tokens: Sequence[Sequence[int]], shortest: int) -> int:
-    """Return how many first tokens the first and the last of sorted prompts share."""
-    first, last = tokens
+    Less than the ``shortest`` of them holds: each keeps a token of its own.
+    """
     end = shortest - 1
-    return next((n for n in range(end) if first[n] != last[n]), end)
+    return next((place for place in range(end) if first[place] != last[place]), end)
 
 
 def each_beginning(
