@@ -59,10 +59,12 @@ def ablated(resid: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
     return resid - (resid @ unit)[..., None] * unit
 
 
-def interventions(job: dict[str, Any]) -> list[tuple[int, torch.Tensor]]:
-    """Every direction at every layer."""
+def interventions(
+    job: dict[str, Any], n_directions: int | None = 1
+) -> list[tuple[int, torch.Tensor]]:
+    """The first direction, or the first several (None: all), at every layer."""
     directions = torch.from_numpy(np.load(Path(job["folder"]) / "directions.npy"))
-    return [(layer, unit) for layer in range(job["n_layers"]) for unit in directions]
+    return [(layer, unit) for unit in directions[:n_directions] for layer in range(job["n_layers"])]
 
 
 def transformers_model(job: dict[str, Any]) -> Any:
@@ -166,18 +168,21 @@ def tuned_extraction(job: dict[str, Any]) -> Do:
 
 
 # --- sweep: one-layer ablations at every layer, options read at the last token -------------------
-def ours_sweep(job: dict[str, Any], *, renormalised: bool = False) -> Do:
+def ours_sweep(
+    job: dict[str, Any], *, renormalised: bool = False, n_directions: int | None = 1
+) -> Do:
     import entangle_lens as el
     from entangle_lens.running import Ablation, PromptGroup, read_ablated
 
     model = el.load(job["model"], device=job["device"], dtype=job["dtype"])
     options = tuple((token,) for token in job["options"])
     group = PromptGroup(tuple(map(tuple, job["tokens"])), options)
-    edits = [Ablation(unit, (layer,)) for layer, unit in interventions(job)]
+    edits = [Ablation(unit, (layer,)) for layer, unit in interventions(job, n_directions)]
 
     def do() -> Answer:
         log_probs = read_ablated(model, group, edits, renormalised=renormalised)
-        return {"log_probs": log_probs.log_softmax(-1).numpy()}
+        # The first direction's come first, for the numbers to be compared.
+        return {"log_probs": log_probs[: job["n_layers"]].log_softmax(-1).numpy()}
 
     return do
 
@@ -307,6 +312,7 @@ PLAIN = "transformers, hooks"
 NAIVE = "TransformerLens, naive"
 TUNED = "TransformerLens, tuned"
 RENORMALISED = "entangle_lens, options only"
+MANY = "entangle_lens, many directions"
 UNSHARED = "entangle_lens, nothing shared"
 CONTENDERS: dict[str, dict[str, Callable[[dict[str, Any]], Do]]] = {
     "extraction": {
@@ -318,6 +324,7 @@ CONTENDERS: dict[str, dict[str, Callable[[dict[str, Any]], Do]]] = {
     "sweep": {
         OURS: ours_sweep,
         RENORMALISED: partial(ours_sweep, renormalised=True),
+        MANY: partial(ours_sweep, n_directions=None),
         PLAIN: plain_sweep,
         TUNED: partial(lens_sweep, tuned=True),
         NAIVE: partial(lens_sweep, tuned=False),

@@ -20,7 +20,7 @@ def run(script, out):
     ("script", "results"),
     [
         ("extraction.py", ["extraction-tiny-shared0", "extraction-tiny-shared40"]),
-        ("sweep.py", ["sweep-tiny", "sweep-tiny-3-directions"]),
+        ("sweep.py", ["sweep-tiny"]),
         ("study.py", ["study"]),
     ],
 )
