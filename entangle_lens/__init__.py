@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from entangle_lens.errors import EntangleError
     from entangle_lens.interventions import ablate
     from entangle_lens.models import load
+    from entangle_lens.results.panel import RatingAnalysis, analyse_ratings
     from entangle_lens.results.run_folder import load_direction
     from entangle_lens.results.study import Study, study
     from entangle_lens.statistics import Estimate
@@ -23,10 +24,12 @@ _HOMES = {
     "Direction": "directions",
     "EntangleError": "errors",
     "Estimate": "statistics",
+    "RatingAnalysis": "results.panel",
     "Scale": "stimuli",
     "Stimuli": "stimuli",
     "Study": "results.study",
     "ablate": "interventions",
+    "analyse_ratings": "results.panel",
     "check_stimuli": "stimuli",
     "fit_difference_of_means": "directions",
     "load": "models",
@@ -39,10 +42,12 @@ __all__ = [
     "Direction",
     "EntangleError",
     "Estimate",
+    "RatingAnalysis",
     "Scale",
     "Stimuli",
     "Study",
     "ablate",
+    "analyse_ratings",
     "check_stimuli",
     "fit_difference_of_means",
     "load",

@@ -13,7 +13,7 @@ PACKAGE = Path(entangle_lens.__file__).parent
 FLOORS = (
     {"errors", "published", "statistics", "stimuli", "directions"},
     {"organisms", "models", "running", "interventions"},
-    {"entanglement"},
+    {"entanglement", "panel"},
     {"results", "cli", "__init__"},
 )
 MODEL_LIBRARIES = {"transformers", "transformer_lens", "tokenizers", "huggingface_hub"}

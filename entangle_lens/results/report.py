@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from entangle_lens.entanglement.study import Findings
 from entangle_lens.entanglement.verdict import RULE
 from entangle_lens.models import ModelInfo
-from entangle_lens.results.figures import all_figures
+from entangle_lens.results.figures.study import all_figures
 from entangle_lens.results.figures.style import TITLES
+from entangle_lens.results.html import figures_html, table_html, template
 from entangle_lens.results.tables import all_tables
 
-_HERE = Path(__file__).parent
 _SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
 
 
 def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]) -> str:
     """Return the report as HTML, plotly included."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
-    )
     tables = all_tables(findings)
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         about=about,
         manifest=manifest,
         manifest_text=json.dumps(manifest, indent=2),
@@ -41,29 +36,15 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
             }
             for name, each in findings.pairs.items()
         ],
-        figures=_figures(findings),
+        figures=figures_html(all_figures(findings)),
         tables={
-            "summary": _html(_summary(tables["summary"])),
+            "summary": table_html(_summary(tables["summary"])),
             "repair": _repairs(tables["repair"]),
-            "layer_sweep": _html(_sweep(tables["layer_sweep"])),
-            "side_effects": _html(_rounded(tables["side_effects"])),
+            "layer_sweep": table_html(_sweep(tables["layer_sweep"])),
+            "side_effects": table_html(_rounded(tables["side_effects"])),
         },
         rule=RULE,
     )
-
-
-def _figures(findings: Findings) -> dict[str, Markup]:
-    """Render every figure; the first brings the plotly library along."""
-    rendered = {}
-    for number, (name, figure) in enumerate(all_figures(findings).items()):
-        html = figure.to_html(
-            full_html=False,
-            include_plotlyjs=number == 0,
-            div_id=f"figure-{name}",
-            config={"displaylogo": False, "responsive": True},
-        )
-        rendered[name] = Markup(html)
-    return rendered
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +59,7 @@ def _repairs(table: pd.DataFrame) -> dict[str, Markup]:
     shown = {}
     for pair, rows in table.groupby("pair", sort=False):
         title = f"{TITLES[str(pair)].capitalize()} ({rows['n_scenarios'].iloc[0]} scenarios)"
-        shown[title] = _html(_repair(rows), "arms")
+        shown[title] = table_html(_repair(rows), "arms")
     return shown
 
 
@@ -107,9 +88,3 @@ def _with_interval(value: pd.Series, low: pd.Series, high: pd.Series) -> list[st
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) else cell)
-
-
-def _html(table: pd.DataFrame, kind: str = "") -> Markup:
-    html = table.to_html(index=False, border=0, na_rep="", classes=kind or None)
-    html = html.replace("\\n", "\n")  # pandas writes a line break as backslash and n
-    return Markup(f'<div class="scroll">{html}</div>')

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,26 +19,19 @@ from entangle_lens.entanglement.study import Findings
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.report import render_report
+from entangle_lens.results.staging import (
+    MANIFEST,
+    REPORT,
+    SUMMARY,
+    check_out_folder,
+    staged,
+    write_json,
+)
 from entangle_lens.results.summary import summarise_findings
 from entangle_lens.results.tables import all_tables
 from entangle_lens.stimuli import Stimuli
 
-MANIFEST, SUMMARY, REPORT = "manifest.json", "summary.json", "report.html"
 _VERSIONS = ("entangle-lens", "transformer-lens", "transformers", "torch", "numpy", "scipy")
-
-
-def check_out_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything, before any work is done.
-
-    Raises:
-        EntangleError: the folder holds another run, or other files, or is a file.
-    """
-    if folder.is_file():
-        raise EntangleError(f"--out {str(folder)!r} is a file; give a new or empty folder")
-    if (folder / MANIFEST).exists():
-        raise EntangleError(f"--out {str(folder)!r} holds another run; give a new or empty folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise EntangleError(f"--out {str(folder)!r} is not empty; give a new or empty folder")
 
 
 def save_run(
@@ -57,7 +47,7 @@ def save_run(
         "plan": findings.plan.as_dict(),
         "seconds": round(findings.cost.seconds, 1),
     }
-    with _staged(folder) as stage:
+    with staged(folder) as stage:
         (stage / "tables").mkdir()
         for name, table in all_tables(findings).items():
             table.to_parquet(stage / "tables" / f"{name}.parquet", index=False)
@@ -69,8 +59,8 @@ def save_run(
                 findings.directions.provenance,
             )
         (stage / REPORT).write_text(render_report(findings, about, manifest), encoding="utf-8")
-        _write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
-        _write_json(stage / MANIFEST, manifest)
+        write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
+        write_json(stage / MANIFEST, manifest)
     return folder / REPORT
 
 
@@ -143,22 +133,3 @@ def load_direction(path: str | Path, layer: int) -> Direction:
     return Direction(
         metadata["value"], metadata["question"], layer, vector, mean, quality, provenance=metadata
     )
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into that takes ``folder``'s place if all goes well."""
-    stage = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    stage.mkdir(parents=True)
-    try:
-        yield stage
-        if folder.is_dir():
-            folder.rmdir()
-        stage.replace(folder)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

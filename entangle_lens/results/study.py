@@ -13,7 +13,7 @@ from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.study import Directions, Findings, run_study
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, info
-from entangle_lens.results.figures import all_figures
+from entangle_lens.results.figures.study import all_figures
 from entangle_lens.results.run_folder import save_run
 from entangle_lens.results.summary import summary_table, verdict_table
 from entangle_lens.results.tables import all_tables

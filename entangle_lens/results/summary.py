@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.repair import Repair
 from entangle_lens.entanglement.study import Finding, Findings
 from entangle_lens.models import ModelInfo
+from entangle_lens.results.staging import without_nan
 from entangle_lens.running import Account
 from entangle_lens.statistics import Estimate
 from entangle_lens.stimuli import Stimuli
@@ -35,7 +35,7 @@ def summarise_findings(
         "verdict": {name: _verdict(each) for name, each in pairs.items()},
         "engine": _engine(findings.cost),
     }
-    return _without_nan(summary)
+    return without_nan(summary)
 
 
 def summary_table(findings: Findings) -> pd.DataFrame:
@@ -187,12 +187,3 @@ def _verdict(finding: Finding) -> dict[str, str]:
         "repaired": finding.repaired.word,
         "reason": f"{finding.entangled.reason}. {finding.repaired.reason}",
     }
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace NaN by None everywhere: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -31,6 +31,16 @@ def check_layers(model: TransformerBridge, layers: Sequence[int]) -> None:
             )
 
 
+def check_hooks(model: TransformerBridge, names: Sequence[str]) -> None:
+    """Refuse hook points that TransformerLens does not give this model."""
+    for name in names:
+        if name not in model.hook_dict:
+            raise EntangleError(
+                f"the model has no hook point {name}: blocks of {model.cfg.architecture} are put "
+                "together in another way"
+            )
+
+
 def input_device(model: TransformerBridge) -> torch.device:
     """Return the device that token ids go to."""
     return next(model.original_model.parameters()).device

@@ -46,7 +46,7 @@ class _Where:
         bridge.check_layers(model, chosen)
         if not chosen:
             raise EntangleError("no layer was given; name one at least")
-        hook_name(site, chosen[0])
+        bridge.check_hooks(model, [hook_name(site, layer) for layer in chosen])
         return cls(site, chosen, position)
 
     @property
@@ -96,7 +96,8 @@ def capture(
     Layers above the last one asked for are not run. Same numbers as one prompt at a time.
 
     Raises:
-        EntangleError: an unknown site or position, a layer out of range, an item that is not found.
+        EntangleError: an unknown site or position, a site that this family has not, a layer out of
+            range, an item that is not found, no prompt.
     """
     where = _Where.of(model, site, layers, position)
     rows: dict[int, Tensor] = {}
@@ -151,6 +152,8 @@ def _each_activation(
     desc: str | None,
 ) -> None:
     """Call ``take`` with a batch of prompts and, for each, its rows [row layer d]."""
+    if not group.tokens:
+        raise EntangleError("no prompt was given; nothing can be captured")
     spans = read_spans(group, where.position)
     in_beginnings = Wanted(() if where.position == "last" else where.layers, where.site)
     runner = Runner(model, edits, in_beginnings, stop_after=max(where.layers))
@@ -161,13 +164,13 @@ def _each_activation(
     def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
         read = [spans[index] for index in batch]
-        account.asked(prompts)
         if decoder is None:
             own = _through_bridge(model, prompts, read, where, edits)
         else:
             own = _continue(decoder, start, prompts, read, where, edits)
         take(batch, _joined(start, own, prompts, read, where))
 
+    account.asked(group.tokens)
     runner.each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)
 
 

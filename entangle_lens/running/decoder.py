@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache, PreTrainedModel
 
 from entangle_lens.models import info
-from entangle_lens.running.sites import place
+from entangle_lens.running.sites import STREAM_SITES, agrees
 
 _HEAD_TOLERANCE = 1e-3
 _ATTENTION_KINDS = {"full_attention", "sliding_attention"}
@@ -82,7 +82,8 @@ def decoder_of(model: TransformerBridge, site: str = "resid_post") -> Decoder | 
     """Return the bare decoder behind ``model``; None where only the bridge itself is right.
 
     That is so while hooks are on the bridge, when its weights were replaced, for models that
-    were not loaded by this package, and where ``site`` is nowhere to be found in the blocks.
+    were not loaded by this package, and where ``site`` is not found in the blocks, or is found to
+    hold something else than the bridge shows there.
     """
     plain = info(model).plain
     if plain is None or any(point.fwd_hooks for point in model.hook_points()):
@@ -91,8 +92,9 @@ def decoder_of(model: TransformerBridge, site: str = "resid_post") -> Decoder | 
     if own != {id(parameter) for parameter in plain.parameters()}:
         return None
     decoder = _take_apart(plain)
-    found = decoder is not None and all(place(block, site) for block in decoder.blocks)
-    return decoder if found else None
+    if decoder is None or not _site_agrees(model, plain, decoder, site):
+        return None
+    return decoder
 
 
 def _take_apart(plain: PreTrainedModel) -> Decoder | None:
@@ -132,3 +134,13 @@ def _head_agrees(plain: PreTrainedModel, decoder: Decoder) -> bool:
         known = bool(torch.allclose(whole.float(), parts.float(), atol=_HEAD_TOLERANCE, rtol=1e-3))
         plain._entangle_head_agrees = known  # type: ignore[assignment]
     return bool(known)
+
+
+def _site_agrees(
+    model: TransformerBridge, plain: PreTrainedModel, decoder: Decoder, site: str
+) -> bool:
+    """Check once a model that ``site`` holds in every block what the bridge shows there."""
+    known: dict[str, bool] = plain.__dict__.setdefault("_entangle_sites_agree", {})
+    if site not in known:
+        known[site] = site in STREAM_SITES or agrees(model, decoder.body, decoder.blocks, site)
+    return known[site]

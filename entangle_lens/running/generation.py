@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import GenerationConfig, PreTrainedModel
 
@@ -65,18 +64,17 @@ def generate_tokens(
     def run(batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
         ids, mask = padded(prompts, left=True, device=decoder.device)
-        with _edited(decoder.blocks, edits), torch.random.fork_rng(_devices(ids)):
-            torch.manual_seed(seed)
+        with _edited(decoder.blocks, edits), _configured(hf_model, config):
             made = generate(input_ids=ids, attention_mask=mask, generation_config=config)
-        account.asked(prompts)
         account.ran(int(mask.sum()) + len(batch) * (made.shape[1] - ids.shape[1] - 1))
         for index, row in zip(batch, made[:, ids.shape[1] :].tolist(), strict=True):
             stop = next((place for place, token in enumerate(row) if token in ends), len(row))
             out[index] = row[:stop]
             moved(1)
 
-    with progress(len(group.tokens), desc) as moved:
-        lengths = [len(prompt) + max_new_tokens for prompt in group.tokens]
+    account.asked(group.tokens)
+    lengths = [len(prompt) + max_new_tokens for prompt in group.tokens]
+    with progress(len(group.tokens), desc) as moved, _seeded(seed, decoder.device):
         each_batch(lengths, run, budget=tokens_per_batch or batch_budget(model))
     return out
 
@@ -133,5 +131,24 @@ def _edited(blocks: Sequence[torch.nn.Module], edits: Sequence[Edit]) -> Iterato
             handle.remove()
 
 
-def _devices(ids: Tensor) -> list[torch.device]:
-    return [ids.device] if ids.is_cuda else []
+@contextmanager
+def _configured(hf_model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """Put the model's own generation settings aside for the while.
+
+    ``generate`` fills what ``config`` leaves open from them: the penalties and filters that many
+    checkpoints come with would change what is generated.
+    """
+    own = hf_model.generation_config
+    hf_model.generation_config = config
+    try:
+        yield
+    finally:
+        hf_model.generation_config = own
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed once for all batches, so that a prompt in two of them has two samples."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

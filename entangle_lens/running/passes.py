@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from entangle_lens.errors import EntangleError
 from entangle_lens.running import account
 from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
-from entangle_lens.running.sites import place
+from entangle_lens.running.sites import watch
 
 Keep = Callable[[Float[Tensor, "batch pos ..."]], Tensor]
 
@@ -72,7 +73,6 @@ def run_body(
     read_everywhere = any(at_end in edit.layers for edit in edits)
     hidden = None
     n_blocks = len(decoder.blocks) if wanted.stop_after is None else wanted.stop_after + 1
-    account.ran(n_tokens or ids.numel(), n_blocks / len(decoder.blocks))
     try:
         with decoder.last_block_reads_only(None if read_everywhere else wanted.last):
             output = decoder.body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
@@ -82,7 +82,8 @@ def run_body(
     finally:
         for handle in handles:
             handle.remove()
-    if edits and not watcher.edited:
+    account.ran(n_tokens or ids.numel(), n_blocks / len(decoder.blocks))
+    if len(watcher.fired) < len(edits):
         raise EntangleError("an intervention never fired: its layers were not run")
     return Pass(hidden, watcher.kept, watcher.calls)
 
@@ -96,7 +97,7 @@ class _Watcher:
     wanted: Wanted
     kept: dict[int, Tensor] = field(default_factory=dict)
     calls: dict[int, dict[str, Any]] = field(default_factory=dict)
-    edited: bool = False
+    fired: set[int] = field(default_factory=set)
 
     def attach(self) -> list[Any]:
         handles = []
@@ -108,7 +109,7 @@ class _Watcher:
             if any(layer in edit.layers for edit in self.edits):
                 handles.append(block.register_forward_hook(self._editor(layer)))
             if layer in self.wanted.layers:
-                handles.append(self._keeper(layer, block))
+                handles.append(watch(block, self.wanted.site, partial(self._keep, layer)))
             if layer == self.wanted.stop_after:
                 handles.append(block.register_forward_hook(_stop))
         return handles
@@ -120,31 +121,19 @@ class _Watcher:
         return record
 
     def _editor(self, layer: int) -> Any:
-        editing = [edit for edit in self.edits if layer in edit.layers]
+        editing = [(n, edit) for n, edit in enumerate(self.edits) if layer in edit.layers]
 
         def edit_output(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             resid = output[0] if isinstance(output, tuple) else output
-            for edit in editing:
+            for number, edit in editing:
                 resid = edit.edit(resid)
-                self.edited = True
+                self.fired.add(number)
             return (resid, *output[1:]) if isinstance(output, tuple) else resid
 
         return edit_output
 
-    def _keeper(self, layer: int, block: nn.Module) -> Any:
-        where = place(block, self.wanted.site)
-        assert where is not None, "the caller has asked for a site that these blocks have"
-        module, side = where
-
-        def keep_input(module: nn.Module, args: Any, options: dict[str, Any]) -> None:
-            self.kept[layer] = self.wanted.keep(args[0] if args else options["hidden_states"])
-
-        def keep_output(module: nn.Module, args: Any, output: Any) -> None:
-            self.kept[layer] = self.wanted.keep(output[0] if isinstance(output, tuple) else output)
-
-        if side == "input":
-            return module.register_forward_pre_hook(keep_input, with_kwargs=True)
-        return module.register_forward_hook(keep_output)
+    def _keep(self, layer: int, activation: Tensor) -> None:
+        self.kept[layer] = self.wanted.keep(activation)
 
 
 def _stop(block: nn.Module, args: Any, output: Any) -> None:

@@ -61,7 +61,6 @@ def read_prompts(
 
     def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
-        account.asked(prompts, max(1, len(tree.contexts)))
         if decoder is None:
             scored, captured = _through_bridge(model, prompts, tree, layers, edits)
         else:
@@ -72,6 +71,7 @@ def read_prompts(
         if scored is not None:
             log_probs[batch] = scored
 
+    account.asked(group.tokens, max(1, len(tree.contexts)))
     runner.each_batch(
         group.tokens,
         run,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
 
 from entangle_lens.errors import EntangleError, choices
 
@@ -16,6 +20,7 @@ SITES = {
     "mlp_out": "hook_mlp_out",
     "mlp_pre": "mlp.hook_pre",
 }
+STREAM_SITES = ("resid_pre", "resid_post")  # what enters and leaves a block, in every family
 Side = Literal["input", "output"]
 
 
@@ -36,7 +41,7 @@ def place(block: nn.Module, site: str) -> tuple[nn.Module, Side] | None:
     In Gemma 2 and 3, attention and MLP are each followed by a norm of their own, and what they
     add to the residual stream is what leaves that norm.
     """
-    if site in ("resid_pre", "resid_post"):
+    if site in STREAM_SITES:
         return block, "input" if site == "resid_pre" else "output"
     norms_after = hasattr(block, "pre_feedforward_layernorm")
     before_mlp = "pre_feedforward_layernorm" if norms_after else "post_attention_layernorm"
@@ -50,3 +55,61 @@ def place(block: nn.Module, site: str) -> tuple[nn.Module, Side] | None:
         return block.get_submodule(path), "input" if side == "input" else "output"
     except AttributeError:
         return None
+
+
+def watch(block: nn.Module, site: str, see: Callable[[Tensor], None]) -> Any:
+    """Have ``see`` called with what is at ``site`` whenever ``block`` runs; return the handle."""
+    where = place(block, site)
+    assert where is not None, "the caller has asked for a site that these blocks have"
+    module, side = where
+
+    def see_input(module: nn.Module, args: Any, options: dict[str, Any]) -> None:
+        see(args[0] if args else options["hidden_states"])
+
+    def see_output(module: nn.Module, args: Any, output: Any) -> None:
+        see(output[0] if isinstance(output, tuple) else output)
+
+    if side == "input":
+        return module.register_forward_pre_hook(see_input, with_kwargs=True)
+    return module.register_forward_hook(see_output)
+
+
+@torch.inference_mode()
+def agrees(
+    model: TransformerBridge, body: nn.Module, blocks: Sequence[nn.Module], site: str
+) -> bool:
+    """Return whether ``site`` holds in every block what the bridge shows there, on three tokens.
+
+    Families differ in where their norms and multipliers stand, and :func:`place` knows a few.
+    """
+    names = [hook_name(site, layer) for layer in range(len(blocks))]
+    if not all(name in model.hook_dict for name in names):
+        return False
+    if not all(place(block, site) for block in blocks):
+        return False
+    found: list[Tensor] = []
+    shown: list[Tensor] = []
+    ids = torch.tensor([[1, 2, 3]], device=next(body.parameters()).device)
+    handles = [watch(block, site, found.append) for block in blocks]
+    try:
+        body(input_ids=ids, use_cache=False)
+    finally:
+        _remove(handles)
+    with model.hooks(fwd_hooks=[(name, partial(_show, shown)) for name in names]):
+        model.forward(ids, attention_mask=torch.ones_like(ids), return_type="logits")
+    return len(found) == len(shown) and all(map(_close, found, shown))
+
+
+def _show(shown: list[Tensor], activation: Tensor, hook: Any) -> None:
+    shown.append(activation)
+
+
+def _remove(handles: Iterable[Any]) -> None:
+    for handle in handles:
+        handle.remove()
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Compare by the largest value there is, as far as the precision lets two ways agree."""
+    tolerance = torch.finfo(one.dtype).eps ** 0.5 * float(other.abs().max())
+    return one.shape == other.shape and float((one - other).abs().max()) <= tolerance

@@ -190,6 +190,7 @@ class _Copies:
         Keys and values go to ``cache``, block by block, for the copies that have begun there.
         """
         batch, n_blocks = len(last), len(self.decoder.blocks)
+        n_tokens = int(last.sum()) + batch  # padding left out
         starts = [min(each.layers) for each in self.ablations]
         resid = None
         for layer in range(starts[0], n_blocks):
@@ -198,7 +199,7 @@ class _Copies:
                 at_last = last.repeat(begun) if layer == n_blocks - 1 else None
                 resid = self._block(layer, clean, resid, begun, at_last, cache)
                 resid = self._edit_again(layer, resid, begun)
-                account.ran(resid.shape[0] * resid.shape[1], 1 / n_blocks)
+                account.ran(begun * n_tokens, 1 / n_blocks)
             joining = [each for each in self.ablations if min(each.layers) == layer]
             if joining:
                 copies = _edited(clean.kept[layer], joining)

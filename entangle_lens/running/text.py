@@ -34,7 +34,6 @@ def next_token_log_probs(
 
     def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
-        account.asked(prompts)
         if decoder is None:
             account.ran(sum(map(len, prompts)))
             logits, _ = bridge.last_logits(model, prompts, (), edits)
@@ -48,6 +47,7 @@ def next_token_log_probs(
             logits = decoder.logits(hidden[first : first + at_once]).float()
             out[batch[first : first + at_once]] = logits.log_softmax(-1).cpu()
 
+    account.asked(group.tokens)
     Runner(model, edits).each_batch(group.tokens, run, desc=desc)
     return out
 
@@ -65,9 +65,9 @@ def sequence_log_probs(
 
     def run(decoder: Decoder | None, start: Beginning, batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
-        account.asked(prompts)
         total[batch] = _sums(model, decoder, prompts, edits).cpu()
 
+    account.asked(group.tokens)
     budget = logit_rows(int(model.cfg.d_vocab))
     runner = Runner(model, edits, share_beginnings=False)
     runner.each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)

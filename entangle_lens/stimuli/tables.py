@@ -24,7 +24,7 @@ CORRUPTION_LEVELS = ("1", "2", "3", "4")
 Check = Callable[[str], str | None]
 
 # Narrower than Python's float, which also reads 1_000 and digits of other scripts.
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _one_of(*levels: str) -> Check:
 
 
 def _number(cell: str) -> str | None:
-    known = _NUMBER.fullmatch(cell) and math.isfinite(float(cell))
+    known = NUMBER.fullmatch(cell) and math.isfinite(float(cell))
     return None if known else f"{cell!r} is not a number"
 
 

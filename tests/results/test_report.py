@@ -6,7 +6,7 @@ import pytest
 from markupsafe import escape
 
 from entangle_lens.entanglement.verdict import RULE
-from entangle_lens.results.figures import all_figures
+from entangle_lens.results.figures.study import all_figures
 
 
 @pytest.fixture(scope="module")

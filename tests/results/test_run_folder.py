@@ -122,9 +122,9 @@ def test_run_that_fails_while_saving_leaves_nothing(tmp_path, entangled_study, m
 
 def test_manifest_is_written_last(tmp_path, entangled_study, monkeypatch):
     written = []
-    real = rooms._write_json
+    real = rooms.write_json
     monkeypatch.setattr(
-        rooms, "_write_json", lambda path, value: (written.append(path.name), real(path, value))
+        rooms, "write_json", lambda path, value: (written.append(path.name), real(path, value))
     )
     entangled_study.save(tmp_path / "run")
     stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.is_file()}

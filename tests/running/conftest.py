@@ -66,6 +66,25 @@ def sliding(family, sliding_folder):
     return el.load(folder), load_plain(folder)
 
 
+@pytest.fixture(scope="session")
+def loaded_once(sliding_folder):
+    made = {}
+
+    def load(family):
+        if family not in made:
+            folder = sliding_folder(family)
+            made[family] = el.load(folder), load_plain(folder)
+        return made[family]
+
+    return load
+
+
+@pytest.fixture
+def short(family, loaded_once):
+    """As ``sliding``, loaded once for all tests: they leave it as it came."""
+    return loaded_once(family)
+
+
 @pytest.fixture
 def ask():
     """Prompts that differ in length and share a beginning, on a scale."""

@@ -33,6 +33,48 @@ def test_moments_hold_far_from_zero_where_sums_of_squares_do_not(rng):
     assert np.abs(squares - right).max() > 1e-3
 
 
+def test_float32_activations_far_from_zero_need_the_merge_of_means(rng):
+    """The control: sums, and sums of squares, in float32 are wrong by more than the variance."""
+    rows = torch.from_numpy((3e3 + rng.standard_normal((4000, 1, 3))).astype(np.float32))
+    moments, total, squares = RunningMoments(covariance=True), torch.zeros(3), torch.zeros(3)
+    for batch in rows.split(50):
+        moments.add(batch)
+        total, squares = total + batch[:, 0].sum(0), squares + batch[:, 0].square().sum(0)
+    found, right = moments.result(), rows[:, 0].double().numpy()
+    np.testing.assert_allclose(found.mean[0], right.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.covariance[0], np.cov(right.T), atol=1e-9)
+    naive = squares / 4000 - (total / 4000).square()
+    assert (naive - torch.from_numpy(right.var(0))).abs().max() > 0.5
+
+
+def test_order_and_layers_of_batches_do_not_mix(rng):
+    rows = rng.standard_normal((60, 2, 4)) + np.array([[[5.0], [-5.0]]])
+    found = summed(rows, [7] * 8 + [4])
+    turned = summed(rows[::-1].copy(), [7] * 8 + [4])
+    np.testing.assert_allclose(found.covariance, turned.covariance, atol=1e-12)
+    assert (found.mean[0] > 4).all()
+    assert (found.mean[1] < -4).all()
+
+
+def test_covariance_is_the_one_of_a_sample(rng):
+    """Divided by count - 1: by count it would be a twentieth less here."""
+    rows = rng.standard_normal((20, 1, 3))
+    found = summed(rows, [20]).covariance[0]
+    biased = np.cov(rows[:, 0].T, ddof=0)
+    np.testing.assert_allclose(found, biased * 20 / 19, atol=1e-12)
+    assert np.abs(found.numpy() - biased).max() > 1e-2
+
+
+@pytest.mark.parametrize("n_rows", [10, 1000])
+def test_memory_does_not_grow_with_the_rows(rng, n_rows):
+    moments = RunningMoments(covariance=True)
+    for batch in torch.from_numpy(rng.standard_normal((n_rows, 2, 5))).split(10):
+        moments.add(batch)
+    tensors = [each for each in vars(moments).values() if isinstance(each, torch.Tensor)]
+    assert sum(each.untyped_storage().nbytes() for each in tensors) == 8 * 2 * (5 + 5 * 5)
+    assert all(isinstance(each, torch.Tensor | int | bool) for each in vars(moments).values())
+
+
 def test_low_precision_is_summed_in_float64():
     rows = torch.full((3000, 1, 1), 0.1, dtype=torch.bfloat16)
     moments = RunningMoments(covariance=False)

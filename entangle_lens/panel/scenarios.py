@@ -1,0 +1,134 @@
+"""Which scenario each rated item belongs to: from a column, guessed from texts, or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from entangle_lens.errors import EntangleError
+from entangle_lens.panel.reading import several
+from entangle_lens.panel.table import RatingTable
+from entangle_lens.statistics import Clusters, cluster_texts
+
+COLUMN, TEXTS, NOWHERE = "column", "texts", "nowhere"
+MAX_TEXTS = 8_000
+_SHOWN_CLUSTERS = 3
+OPTIMISTIC = (
+    "There is no scenario column, so items are treated as independent draws. Where items share "
+    "scenarios that is optimistic: with 4 items a scenario and a within-scenario correlation of "
+    ".1, .3 or .5, such a test has 8, 16 or 21 % false positives at .05. Name the column with "
+    "--scenario, or have it guessed from the texts with --scenario-from-text."
+)
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """The scenario of each item, and where it is known from.
+
+    ``origin`` is ``column``, ``texts`` (guessed) or ``nowhere``: then each item is its own.
+    """
+
+    of_item: dict[str, str]
+    origin: str
+    texts: dict[str, str]
+
+    def of(self, item_ids: Sequence[str]) -> list[str]:
+        """Return the scenario of each of ``item_ids``."""
+        return [self.of_item[item] for item in item_ids]
+
+    def clusters(self, item_ids: Sequence[str], source: str) -> Clusters:
+        """Number the scenarios of ``item_ids``; fewer than eight are an error."""
+        try:
+            return Clusters.of(self.of(item_ids))
+        except EntangleError as error:
+            how = {COLUMN: "", TEXTS: " (guessed from the texts)", NOWHERE: " (items)"}
+            raise EntangleError(f"{source}{how[self.origin]}: {error}") from None
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a scenario: its id, its number of items, their ids and texts."""
+        members: dict[str, list[str]] = {}
+        for item, scenario in self.of_item.items():
+            members.setdefault(scenario, []).append(item)
+        return pd.DataFrame(
+            {
+                "scenario_id": list(members),
+                "n_items": [len(items) for items in members.values()],
+                "item_ids": list(members.values()),
+                "texts": [[self.texts.get(i, "") for i in items] for items in members.values()],
+            }
+        )
+
+    def sentences(self) -> list[str]:
+        """Say where the scenarios are from; of guessed ones, how many, how large, the first few."""
+        if self.origin == COLUMN:
+            return []
+        if self.origin == NOWHERE:
+            return [OPTIMISTIC]
+        table = self.table()
+        sizes = table["n_items"].value_counts().sort_index(ascending=False)
+        shown = ", ".join(f"{count} of {size}" for size, count in sizes.items())
+        lines = [
+            f"Scenarios were guessed from shared words in the texts: {len(table)} groups "
+            f"(by number of items: {shown})."
+        ]
+        for row in table.head(_SHOWN_CLUSTERS).to_dict("records"):
+            texts = several([repr(text) for text in row["texts"]])
+            lines.append(f"  {row['scenario_id']!r}, {row['n_items']} items: {texts}")
+        return lines
+
+
+def find_scenarios(
+    tables: Sequence[RatingTable], people: RatingTable | None, from_text: bool
+) -> Scenarios:
+    """Find the scenario of every item of ``tables``, which all rate the same items.
+
+    People's scenario column counts only where no table has one and it covers all items.
+
+    Raises:
+        EntangleError: two tables put an item into different scenarios.
+    """
+    known = tables if people is None else (*tables, people)
+    texts = _texts(known)
+    item_ids = tables[0].item_ids
+    if from_text:
+        return Scenarios(_guessed({item: texts[item] for item in item_ids}), TEXTS, texts)
+    of_item = _from_columns(tables) or _from_columns(known)
+    if set(of_item) >= set(item_ids):
+        return Scenarios({item: of_item[item] for item in item_ids}, COLUMN, texts)
+    return Scenarios({item: item for item in item_ids}, NOWHERE, texts)
+
+
+def _from_columns(tables: Sequence[RatingTable]) -> dict[str, str]:
+    of_item: dict[str, str] = {}
+    for table in tables:
+        if "scenario_id" not in table.table:
+            continue
+        for item, scenario in zip(table.item_ids, table.table["scenario_id"], strict=True):
+            known = of_item.setdefault(item, scenario)
+            if known != scenario:
+                raise EntangleError(
+                    f"{table.name}: item {item!r} is in scenario {scenario!r} here and in "
+                    f"{known!r} in an earlier table"
+                )
+    return of_item
+
+
+def _texts(tables: Sequence[RatingTable]) -> dict[str, str]:
+    """Return each item's text from the first table that has it, else its id."""
+    texts: dict[str, str] = {}
+    for table in tables:
+        if "text" in table.table:
+            for item, text in zip(table.item_ids, table.table["text"], strict=True):
+                if text:
+                    texts.setdefault(item, text)
+    return {item: texts.get(item, item) for table in tables for item in table.item_ids}
+
+
+def _guessed(texts: dict[str, str]) -> dict[str, str]:
+    if len(texts) > MAX_TEXTS:
+        raise EntangleError(
+            f"{len(texts)} texts were given, and scenarios are guessed among at most {MAX_TEXTS}"
+        )
+    return dict(zip(texts, cluster_texts(list(texts.values())), strict=True))

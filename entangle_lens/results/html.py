@@ -1,0 +1,42 @@
+"""What all reports are made of: a template, figures and tables as HTML without network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+_HERE = Path(__file__).parent
+
+
+def template(name: str) -> Template:
+    """Return a template of this folder; a name that it uses and is not given is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(name)
+
+
+def figures_html(figures: Mapping[str, go.Figure]) -> dict[str, Markup]:
+    """Render every figure; the first brings the plotly library along."""
+    rendered = {}
+    for number, (name, figure) in enumerate(figures.items()):
+        html = figure.to_html(
+            full_html=False,
+            include_plotlyjs=number == 0,
+            div_id=f"figure-{name}",
+            config={"displaylogo": False, "responsive": True},
+        )
+        rendered[name] = Markup(html)
+    return rendered
+
+
+def table_html(table: pd.DataFrame, kind: str = "") -> Markup:
+    """Render a table whose cells are text or numbers; ``kind`` is its class."""
+    html = table.to_html(index=False, border=0, na_rep="", classes=kind or None)
+    html = html.replace("\\n", "\n")  # pandas writes a line break as backslash and n
+    return Markup(f'<div class="scroll">{html}</div>')

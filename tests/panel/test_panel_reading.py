@@ -1,0 +1,248 @@
+"""From files and DataFrames to one row an item: columns, cells, single ratings."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import entangle_lens as el
+from entangle_lens.panel.columns import ColumnChoice, meaning
+from entangle_lens.panel.table import read_ratings
+
+
+def read(source, **choice):
+    return read_ratings(source, "mine", ColumnChoice(**choice))
+
+
+@pytest.mark.parametrize("name", ["Moral", "morality", "MORAL MEAN", "moral-rating", "mean_moral"])
+def test_usual_names_of_the_moral_column_are_found(make_ratings, name):
+    table = make_ratings()
+    found = read(table.rename(columns={"moral": name}))
+    assert found.columns.moral == name
+    np.testing.assert_array_equal(found.table["moral"], table["moral"])
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("Grammatical_mean", "grammar"), ("ECONOMIC", "economic"), ("secondary", "secondary")],
+)
+def test_usual_names_of_the_secondary_column_are_found(make_ratings, name, word):
+    found = read(make_ratings().rename(columns={"grammar": name}))
+    assert (found.columns.secondary, found.columns.label) == (name, word)
+
+
+def test_named_columns_win_over_usual_ones(make_ratings):
+    table = make_ratings()
+    table["mine"], table["other"] = table["grammar"] * 2, table["moral"] * 3
+    found = read(table, moral="other", secondary="MINE").table
+    np.testing.assert_array_equal(found["moral"], table["other"])
+    np.testing.assert_array_equal(found["secondary"], table["mine"])
+    assert meaning("mine") is None
+
+
+def test_several_secondary_columns_ask_for_one(make_ratings):
+    table = make_ratings().assign(economic=1.0)
+    with pytest.raises(el.EntangleError, match=r"several fit; say --secondary.*grammar, economic"):
+        read(table)
+    assert read(table, secondary="grammar").columns.secondary == "grammar"
+
+
+@pytest.mark.parametrize("option", ["moral", "secondary", "item", "scenario"])
+def test_column_that_is_not_there_is_named_with_those_that_are(make_ratings, option):
+    with pytest.raises(el.EntangleError) as caught:
+        read(make_ratings(), **{option: "nonsense"})
+    for part in ("nonsense", f"--{option}", "item_id", "scenario_id", "moral", "grammar"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("drop", "part"), [("moral", "--moral"), ("grammar", "--secondary"), ("item_id", "--item")]
+)
+def test_table_without_a_usual_column_asks_for_it(make_ratings, drop, part):
+    with pytest.raises(el.EntangleError, match=part):
+        read(make_ratings().drop(columns=drop))
+
+
+def test_moral_and_secondary_of_one_name_are_refused(make_ratings):
+    with pytest.raises(el.EntangleError, match="both name 'moral'"):
+        read(make_ratings(), secondary="moral")
+
+
+def test_long_form_equals_wide_form(make_ratings, to_long):
+    table = make_ratings()
+    wide, long = read(table), read(to_long(table, se=0.1, n=20))
+    columns = ["item_id", "scenario_id", "moral", "secondary"]
+    pd.testing.assert_frame_equal(wide.table[columns], long.table[columns])
+    assert (long.table[["moral_se", "secondary_se"]] == 0.1).all(axis=None)
+    assert (long.table["moral_n"] == 20).all()
+    dimension = to_long(table).rename(columns={"value": "dimension", "mean": "value"})
+    pd.testing.assert_frame_equal(read(dimension).table[columns], wide.table[columns])
+
+
+def test_long_form_with_three_values_asks_for_one_and_takes_it(make_ratings, to_long):
+    table = make_ratings()
+    extra = to_long(table).query("value == 'grammar'").assign(value="economic", mean=1.5)
+    long = pd.concat([to_long(table), extra])
+    with pytest.raises(el.EntangleError, match="say --secondary, one of: economic, grammar"):
+        read(long)
+    assert (read(long, secondary="economic").table["secondary"] == 1.5).all()
+    with pytest.raises(el.EntangleError, match="no value in column 'value' is named 'joy'"):
+        read(long, secondary="joy")
+
+
+def test_single_ratings_are_averaged_with_n_and_se(make_ratings, to_singles):
+    rows = to_singles(make_ratings(), n=6)
+    rows.loc[[0, 5], "grammar"] = np.nan
+    found = read(rows)
+    groups = rows.groupby("item_id", sort=False)["grammar"]
+    assert found.single == ("moral", "secondary")
+    assert found.n_missing_single == 2
+    np.testing.assert_allclose(found.table["secondary"], groups.mean(), rtol=1e-15)
+    np.testing.assert_allclose(found.table["secondary_se"], groups.sem(), rtol=1e-12)
+    np.testing.assert_array_equal(found.table["secondary_n"], groups.count())
+    assert found.item_ids == list(rows["item_id"].unique())
+    assert read(make_ratings()).single == ()
+
+
+def test_single_ratings_in_long_form_are_averaged(make_ratings, to_singles, to_long):
+    rows = to_singles(make_ratings(), n=5)
+    wide, long = read(rows).table, read(to_long(rows)).table
+    pd.testing.assert_frame_equal(wide.sort_index(axis=1), long.sort_index(axis=1))
+
+
+def test_some_items_twice_are_duplicates(make_ratings, tmp_path):
+    table = make_ratings()
+    twice = pd.concat([table, table.iloc[[3]]])
+    twice.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(el.EntangleError, match="duplicated items: 'i03' stands in rows 5, 70"):
+        read(tmp_path / "t.csv")
+    every = pd.concat([table, table]).assign(a=0.1, b=0.1)
+    assert read(every).single
+    with pytest.raises(el.EntangleError, match=r"duplicated items: 'i00'.*one row an item"):
+        read(every, se=("a", "b"))
+
+
+def test_item_with_two_scenarios_is_refused(make_ratings):
+    rows = pd.concat([make_ratings(), make_ratings()]).reset_index(drop=True)
+    rows.loc[70, "scenario_id"] = "elsewhere"
+    with pytest.raises(el.EntangleError, match=r"'i02' has scenario_id 's0' in row 4 .* row 72"):
+        read(rows)
+
+
+def test_csv_parquet_jsonl_and_frame_read_the_same(make_ratings, tmp_path):
+    table = make_ratings()
+    table["item_id"] = range(100, 100 + len(table))  # numbers as ids
+    table.loc[4, "grammar"] = np.nan
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "b.parquet")
+    table.to_json(tmp_path / "c.jsonl", orient="records", lines=True, double_precision=15)
+    exact = read(table).table
+    assert exact["item_id"][0] == "100"
+    pd.testing.assert_frame_equal(read(tmp_path / "a.csv").table, exact, check_exact=True)
+    pd.testing.assert_frame_equal(read(tmp_path / "b.parquet").table, exact, check_exact=True)
+    pd.testing.assert_frame_equal(read(tmp_path / "c.jsonl").table, exact, rtol=1e-14)
+    pd.testing.assert_frame_equal(read(table.set_index("item_id")).table, exact)
+    pd.testing.assert_frame_equal(read(table.astype({"item_id": float})).table, exact)
+    pd.testing.assert_frame_equal(read(table.convert_dtypes()).table, exact)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "n/a", "NaN", "null", " None "])
+def test_empty_cells_are_missing(make_ratings, tmp_path, cell):
+    table = make_ratings().astype(object)
+    table.loc[[2, 9], "grammar"] = cell
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for source in (tmp_path / "t.csv", table):
+        found = read(source)
+        assert found.n_missing == 2
+        assert list(np.flatnonzero(~found.complete)) == [2, 9]
+
+
+@pytest.mark.parametrize("cell", ["seven", "1,5", "1_000", "7/10", "inf", "-Infinity", "1e999"])
+def test_cells_that_are_no_number_are_named_with_their_rows(make_ratings, tmp_path, cell):
+    table = make_ratings().astype(object)
+    table.loc[[1, 4, 6, 8], "grammar"] = cell
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.astype(str).to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        with pytest.raises(el.EntangleError) as caught:
+            read(tmp_path / name)
+        for part in ("'grammar'", f"row 3 {cell!r}", "row 6", "row 8", "and 1 more"):
+            assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", [True, float("inf"), [1], {"a": 1}, 10**400])
+def test_python_values_that_are_no_number_are_refused(make_ratings, cell):
+    table = make_ratings().astype(object)
+    table.at[1, "moral"] = cell
+    with pytest.raises(el.EntangleError, match="'moral' holds no finite number in row 3"):
+        read(table)
+
+
+def test_negative_standard_error_is_refused(make_ratings):
+    table = make_ratings().assign(a=0.1, b=0.1)
+    table.loc[2, "b"] = -0.1
+    with pytest.raises(el.EntangleError, match="'b' holds no finite number from 0 on in row 4"):
+        read(table, se=("a", "b"))
+    with pytest.raises(el.EntangleError, match="give two"):
+        read(table, se=("a",))
+
+
+def test_empty_ids_are_refused_with_their_rows(make_ratings):
+    table = make_ratings()
+    table.loc[[0, 3], "item_id"] = None
+    with pytest.raises(el.EntangleError, match="'item_id' is empty in row 2, row 5"):
+        read(table)
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("a.xlsx", "x", "is of no known kind; the kinds are .csv, .parquet, .jsonl"),
+        ("a.csv", "", "no rows"),
+        ("a.csv", "item_id,moral,grammar\n", "no rows"),
+        ("a.csv", "item_id,moral,moral\n1,2,3\n", "'moral' stands twice"),
+        ("a.csv", "item_id,moral,grammar\n1,2,3,4\n", "row 2: has 4 cells for 3 columns"),
+        ("a.csv", b"item_id,moral,grammar\n\xff\xfe,2,3\n", "not UTF-8"),
+        ("a.csv", "item_id;moral;grammar\n1;2;3\n", "item_id;moral;grammar"),
+        ("a.csv", "item_id,moral,grammar\n1,2," + "9" * 200_000, "cannot be read"),
+        ("a.parquet", "no parquet", "cannot be read"),
+        ("a.parquet", "", "cannot be read"),
+        ("a.jsonl", "", "no rows"),
+        ("a.jsonl", '{"item_id": 1}\n{"item_id": \n', "row 2 is no JSON"),
+        ("a.jsonl", '{"item_id": 1}\n\n[1, 2]\n', "row 3 is no JSON object"),
+        ("a.jsonl", "[" * 100_000, "nested too deeply"),
+        ("a.jsonl", '{"item_id": ' + "1" * 5_000 + "}", "cannot be read"),
+        ("a.jsonl", b'{"item_id": "\xff"}\n', "not UTF-8"),
+    ],
+)
+def test_file_that_is_no_table_is_refused_in_one_line(tmp_path, name, content, part):
+    with pytest.raises(el.EntangleError) as caught:
+        read(write(tmp_path / name, content))
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path):
+    with pytest.raises(el.EntangleError, match="is no file"):
+        read(tmp_path / "none.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(el.EntangleError, match="is a folder"):
+        read(tmp_path / "folder.csv")
+
+
+def test_jsonl_counts_lines_and_lacking_keys_are_missing(make_ratings, tmp_path):
+    records = make_ratings().to_dict("records")
+    del records[3]["grammar"]
+    lines = [json.dumps(each) for each in records]
+    path = write(tmp_path / "a.jsonl", "\n\n".join(lines))
+    assert read(path).n_missing == 1
+    records[5]["moral"] = "high"
+    path = write(tmp_path / "b.jsonl", "\n".join(json.dumps(each) for each in records))
+    with pytest.raises(el.EntangleError, match="row 6 'high'"):
+        read(path)
