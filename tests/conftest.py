@@ -1,11 +1,16 @@
 """Studies of the bundled organisms, made once for all tests that look at them."""
 
 import json
+import os
 
 import pytest
+import torch
 
 import entangle_lens as el
 from entangle_lens.models import info
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or the workers fight for the cores
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
