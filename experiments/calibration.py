@@ -1,7 +1,8 @@
 """Does the instrument find what was planted, and nothing where nothing was?
 
-    python experiments/calibration.py                      # all of it: a quarter of an hour
+    python experiments/calibration.py                      # all of it: half an hour on two cores
     python experiments/calibration.py --part statistics    # simulated ratings, minutes
+    python experiments/calibration.py --part planted       # trains three organisms, 15 minutes
     python experiments/calibration.py --part organisms --only qwen3-entangled
     python experiments/calibration.py --quick
 
@@ -9,6 +10,10 @@ Statistics, on simulated ratings: at alpha .05 the scenario-level test gives a f
 3.5-6.5 % of tables and the 95 % interval holds the true correlation in 92-97 %, however alike the
 items of a scenario are; the band over layers keeps its level. Beside them the usual ways, which
 do not.
+
+Planted truth, on organisms from no leak to a large one (those that do not ship are trained): the
+recovered leak rises with the generator's own with slope 1 within .1, and none without a leak is
+called entangled. The leak after the repair stands beside it.
 
 Organisms, with seeds 0, 1 and 2: an entangled one is judged entangled, with the leak within .08 of
 the generator's own; its moral-grammar pair is repaired, and its moral-economic leak falls by 60 %
@@ -28,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.express as px
+from planted import missed, recovered, write_figure
 from simulations import Size, coverage, false_positives, layer_choice, meets
 
 import entangle_lens as el
@@ -35,6 +41,7 @@ from entangle_lens.entanglement.study import Finding
 from entangle_lens.models import info
 from entangle_lens.organisms.bundle import ORGANISM_PREFIX, bundled_organisms
 
+PARTS = ("statistics", "planted", "organisms")
 LARGEST_ERROR = 0.08
 SMALLEST_FALL = 0.6
 HEAD = "organism              seed pair            true   leak   after  accuracy       verdict"
@@ -42,18 +49,22 @@ HEAD = "organism              seed pair            true   leak   after  accuracy
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=["all", "statistics", "organisms"], default="all")
+    parser.add_argument("--part", choices=["all", *PARTS], default="all")
     parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
+    parser.add_argument("--organisms", type=Path, default=Path("runs/organisms"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=bundled_organisms(), metavar="ORGANISM")
     parser.add_argument("--quick", action="store_true", help="seed 0, fewer wordings and samples")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     failed = 0
-    if args.part != "organisms":
-        failed += statistics(args)
-    if args.part != "statistics":
-        failed += organisms(args)
+    for name, part in {
+        "statistics": statistics,
+        "planted": planted,
+        "organisms": organisms,
+    }.items():
+        if args.part in ("all", name):
+            failed += part(args)
     print(f"{failed} missed" if failed else "all bars met")
     sys.exit(failed > 0)
 
@@ -85,6 +96,17 @@ def statistics(args: argparse.Namespace) -> int:
         *(not meets(each, few, 0.0, 0.15) for each in layers["picked by the largest r"]),
     ]
     return checks.count(False)
+
+
+def planted(args: argparse.Namespace) -> int:
+    """Recover what was planted, from no leak to a large one; return how many bars are missed."""
+    table, slope = recovered(args)
+    print("\nPlanted and recovered leak")
+    print(table.round(3).to_string(index=False))
+    print(f"slope of the recovered leak on the true one: {slope:.3f}", flush=True)
+    table.to_csv(args.out / "planted.csv", index=False)
+    write_figure(args.out / "planted.html", table)
+    return missed(table, slope)
 
 
 def write_report(path: Path, tables: dict[str, pd.DataFrame]) -> None:

@@ -9,8 +9,9 @@ import torch
 import entangle_lens as el
 from entangle_lens.models import info
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or the workers fight for the cores
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or processes fight for the cores
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ import entangle_lens
 PACKAGE = Path(entangle_lens.__file__).parent
 FLOORS = (
     {"errors", "published", "statistics", "stimuli", "directions"},
-    {"organisms", "models", "running", "interventions"},
+    {"organisms", "models", "running", "interventions", "export"},
     {"entanglement", "panel"},
     {"results", "cli", "__init__"},
 )
 MODEL_LIBRARIES = {"transformers", "transformer_lens", "tokenizers", "huggingface_hub"}
-MODEL_ROOMS = {"models", "running", "organisms"}
+MODEL_ROOMS = {"models", "running", "organisms", "export"}
 STATISTICS_MAY = {"numpy", "scipy", "statsmodels", "jaxtyping", "entangle_lens"}
 
 

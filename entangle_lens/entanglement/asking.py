@@ -58,8 +58,8 @@ class Asker:
         name = "clean" if arm is None else arm.name
         layers = self.fitted[MORAL, MORAL].layers if with_residuals else ()
         edits = () if arm is None else (arm.ablation(self.model),)
-        moral, moral_resid = self._rate(MORAL, layers, edits, name)
-        secondary, secondary_resid = self._rate(self.item_set.secondary, layers, edits, name)
+        moral, moral_resid = self.rate(MORAL, layers, edits, name)
+        secondary, secondary_resid = self.rate(self.item_set.secondary, layers, edits, name)
         if not with_residuals:
             return Asked(moral, secondary)
         own = self.item_set.secondary
@@ -101,13 +101,22 @@ class Asker:
             mass += total / len(asked)
         return ratings, mass
 
-    def _rate(
-        self, value: str, layers: tuple[int, ...], edits: Sequence[Edit], name: str
+    def rate(
+        self,
+        value: str,
+        layers: tuple[int, ...] = (),
+        edits: Sequence[Edit] = (),
+        name: str = "clean",
+        preamble: str = "",
     ) -> tuple[Ratings, Float[Tensor, "item layer d_model"]]:
+        """Rate the items on one value under ``edits``; return residuals after ``layers`` too.
+
+        ``preamble`` is said before every question.
+        """
         return rate(
             self.model,
             self.item_set.texts,
-            self._questions(value),
+            [question.after(preamble) for question in self._questions(value)],
             self.design.scale,
             layers=layers,
             edits=edits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.directions import LayerDirections
 from entangle_lens.models import Model
-from entangle_lens.running import Edit, rating_prompts, read_prompts
+from entangle_lens.running import Edit, Reading, rating_prompts, read_prompts
 from entangle_lens.stimuli import Question, Scale
 
 
@@ -51,20 +52,57 @@ def rate(
     The residuals are those after ``layers`` at the last prompt token, averaged over the
     questions in float64.
     """
-    expected, spread, mass = [], [], []
     resid = torch.zeros(len(texts), len(layers), int(model.cfg.d_model), dtype=torch.float64)
+    log_probs = []
+    for reading in _read_each(model, texts, questions, scale, layers, edits, desc):
+        log_probs.append(reading.log_probs)
+        resid += reading.resid.double() / len(questions)
+    return _ratings(log_probs, questions, scale), resid
+
+
+def rate_and_project(
+    model: Model,
+    texts: Sequence[str],
+    questions: Sequence[Question],
+    scale: Scale,
+    direction: LayerDirections,
+    *,
+    desc: str | None = None,
+) -> tuple[Ratings, Float[np.ndarray, "prompt layer item"]]:
+    """Ask every question of every text; return ratings and projections, one row a wording.
+
+    The residuals at the last prompt token are projected on ``direction`` as they are read, so
+    that no more than one wording's are held.
+    """
+    log_probs, projections = [], []
+    for reading in _read_each(model, texts, questions, scale, direction.layers, (), desc):
+        log_probs.append(reading.log_probs)
+        projections.append(direction.project(reading.resid))
+    return _ratings(log_probs, questions, scale), np.stack(projections)
+
+
+def _read_each(
+    model: Model,
+    texts: Sequence[str],
+    questions: Sequence[Question],
+    scale: Scale,
+    layers: Sequence[int],
+    edits: Sequence[Edit],
+    desc: str | None,
+) -> Iterator[Reading]:
     for question in questions:
         group = rating_prompts(model, texts, question, scale)
-        reading = read_prompts(model, group, layers=layers, edits=edits, desc=desc)
-        mean, sd, total = summarise(reading.log_probs, question, scale)
-        expected.append(mean)
-        spread.append(sd)
-        mass.append(total)
-        resid += reading.resid.double() / len(questions)
-    ratings = Ratings(
+        yield read_prompts(model, group, layers=layers, edits=edits, desc=desc)
+
+
+def _ratings(
+    log_probs: Sequence[Float[Tensor, "item option"]], questions: Sequence[Question], scale: Scale
+) -> Ratings:
+    asked = zip(log_probs, questions, strict=True)
+    expected, spread, mass = zip(*(summarise(each, q, scale) for each, q in asked), strict=True)
+    return Ratings(
         questions[0].value, tuple(questions), np.stack(expected), np.stack(spread), np.stack(mass)
     )
-    return ratings, resid
 
 
 def summarise(

@@ -28,16 +28,17 @@ class ResidualMeasure:
 
     At each layer, ``correlation`` is r(moral projection, secondary projection) over items: each
     item is projected on the moral direction where the moral question is asked, and on the
-    secondary direction where its question is asked. ``band`` is what |r| stays below at every
-    layer at once in 95 % of scenario permutations, ``p`` the matching p-value a layer.
+    secondary direction where its question is asked; ``correlation`` is that of the means over
+    prompts. ``band`` is what |r| stays below at every layer at once in 95 % of scenario
+    permutations, ``p`` the matching p-value a layer.
     ``layer`` is chosen by the validity of the two directions on held-out scenarios (None where
     no layer is valid: then nothing is claimed) and ``entanglement`` is the correlation there.
     """
 
     item_set: ItemSet
     layers: tuple[int, ...]
-    moral: Float[np.ndarray, "layer item"]
-    secondary: Float[np.ndarray, "layer item"]
+    moral: Float[np.ndarray, "prompt layer item"]
+    secondary: Float[np.ndarray, "prompt layer item"]
     correlation: Float[np.ndarray, " layer"]
     band: float
     p: Float[np.ndarray, " layer"]
@@ -97,31 +98,30 @@ def _texts(pairs: ContrastSet) -> list[str]:
 
 def measure_residual(
     item_set: ItemSet,
-    moral_resid: Float[Tensor, "item layer d_model"],
-    secondary_resid: Float[Tensor, "item layer d_model"],
+    moral: Float[np.ndarray, "prompt layer item"],
+    secondary: Float[np.ndarray, "prompt layer item"],
     fitted: Fitted,
     n_model_layers: int,
     rng: np.random.Generator,
     n_resamples: int,
 ) -> ResidualMeasure:
-    """Project the items in both questions' contexts and correlate, layer by layer."""
+    """Correlate the items' projections in both questions' contexts, layer by layer."""
     moral_direction = fitted[MORAL, MORAL]
     own_direction = fitted[item_set.secondary, item_set.secondary]
-    moral = moral_direction.project(moral_resid)
-    secondary = own_direction.project(secondary_resid)
+    x, y = moral.mean(0), secondary.mean(0)
     clusters = Clusters.of(item_set.scenario_ids)
-    band, p = max_band(moral, secondary, clusters, rng, n_resamples)
+    band, p = max_band(x, y, clusters, rng, n_resamples)
     layer = most_valid_layer([moral_direction, own_direction], n_model_layers)
     estimate = None
     if layer is not None:
         row = moral_direction.row(layer)
-        estimate = correlation_estimate(moral[row], secondary[row], clusters, rng, n_resamples)
+        estimate = correlation_estimate(x[row], y[row], clusters, rng, n_resamples)
     return ResidualMeasure(
         item_set,
         moral_direction.layers,
         moral,
         secondary,
-        correlation=pearson(moral, secondary),
+        correlation=pearson(x, y),
         band=band,
         p=p,
         auc=np.minimum(moral_direction.auc, own_direction.auc),

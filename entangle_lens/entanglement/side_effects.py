@@ -54,42 +54,45 @@ def measure_side_effects(
     progress: bool = False,
 ) -> tuple[SideEffects, ...]:
     """Measure the clean model, then each ablation, on text that has nothing to do with value."""
-    clean = _next_tokens(model, stimuli)
+    clean = next_tokens(model, stimuli)
     effects = []
     for arm in (None, *arms):
         name = "clean" if arm is None else arm.name
         desc = f"side effects: {name}" if progress else None
         edits = () if arm is None else (arm.ablation(model),)
-        each = None if clean is None else _kl(clean, _next_tokens(model, stimuli, edits))
+        each = None if clean is None else kl_each(clean, next_tokens(model, stimuli, edits))
         effects.append(
             SideEffects(
                 arm=name,
                 kl=None if each is None else float(each.mean()),
                 kl_each=each,
-                minimal_pairs=_minimal_pairs(model, stimuli, edits),
+                minimal_pairs=share_of_minimal_pairs(model, stimuli, edits),
                 controls=_controls(model, stimuli, design, edits, desc),
             )
         )
     return tuple(effects)
 
 
-def _next_tokens(
+def next_tokens(
     model: Model, stimuli: Stimuli, edits: Sequence[Edit] = ()
 ) -> Float[Tensor, "prompt vocab"] | None:
+    """Return the next-token distribution after every neutral prompt, if there are any."""
     if not stimuli.neutral:
         return None
     return next_token_log_probs(model, chat_prompts(model, stimuli.neutral), edits=edits)
 
 
-def _kl(
+def kl_each(
     clean: Float[Tensor, "prompt vocab"], ablated: Float[Tensor, "prompt vocab"] | None
 ) -> Float[np.ndarray, " prompt"]:
+    """Return KL(clean || ablated) of every prompt, in nats."""
     assert ablated is not None
     kl = torch.nn.functional.kl_div(ablated, clean, reduction="none", log_target=True).sum(-1)
     return kl.double().clamp_min(0).numpy()
 
 
-def _minimal_pairs(model: Model, stimuli: Stimuli, edits: Sequence[Edit]) -> float | None:
+def share_of_minimal_pairs(model: Model, stimuli: Stimuli, edits: Sequence[Edit]) -> float | None:
+    """Return the share of pairs whose grammatical member is likelier, if there are pairs."""
     if not stimuli.minimal_pairs:
         return None
     texts = [text for pair in stimuli.minimal_pairs for text in pair]

@@ -13,7 +13,7 @@ from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.embedding import Embed, EmbeddingMeasure, measure_embedding
 from entangle_lens.entanglement.outcomes import Yardstick
 from entangle_lens.entanglement.plan import StudyPlan, plan_study
-from entangle_lens.entanglement.ratings import rate
+from entangle_lens.entanglement.ratings import rate_and_project
 from entangle_lens.entanglement.repair import (
     ALL_LAYERS_ARM,
     DEFAULT_ARM,
@@ -21,6 +21,7 @@ from entangle_lens.entanglement.repair import (
     Repair,
     measure_repair,
 )
+from entangle_lens.entanglement.reliability import Reliability, measure_reliability
 from entangle_lens.entanglement.residual import (
     ResidualMeasure,
     fit_directions,
@@ -42,6 +43,7 @@ class Finding:
     """Everything found about one pair of values: moral and one secondary value."""
 
     behaviour: Behaviour
+    reliability: Reliability
     embedding: EmbeddingMeasure | None
     residual: ResidualMeasure
     repair: Repair
@@ -145,9 +147,7 @@ def _study_pairs(
     embedding = embed or (lambda texts: token_embeddings(model, texts).numpy())
     pairs = {}
     for secondary in stimuli.items:
-        finding = _study_pair(
-            model, stimuli, design, secondary, fitted, layers, embedding, progress
-        )
+        finding = _study_pair(model, stimuli, design, secondary, fitted, embedding, progress)
         pairs[finding.pair] = finding
     directions = Directions(fitted, int(model.cfg.n_layers), _provenance(model, stimuli, design))
     return pairs, directions
@@ -159,24 +159,23 @@ def _study_pair(
     design: Design,
     secondary: str,
     fitted: Mapping[tuple[str, str], LayerDirections],
-    layers: tuple[int, ...],
     embed: Embed,
     progress: bool,
 ) -> Finding:
     item_set = stimuli.items[secondary]
     rng = np.random.default_rng(design.seed)
     asked = {
-        value: rate(
+        value: rate_and_project(
             model,
             item_set.texts,
             stimuli.questions_for(value, design.n_paraphrases),
             design.scale,
-            layers=layers,
+            fitted[value, value],
             desc=f"{value} ratings of {item_set.name} items" if progress else None,
         )
         for value in (MORAL, secondary)
     }
-    (moral, moral_resid), (own, own_resid) = asked[MORAL], asked[secondary]
+    (moral, moral_projections), (own, own_projections) = asked[MORAL], asked[secondary]
     behaviour = measure_behaviour(item_set, moral, own, stimuli.human, rng, design.n_resamples)
     reference = behaviour.reference.value
     accuracies = {MORAL: behaviour.moral_accuracy, secondary: behaviour.accuracy}
@@ -186,11 +185,12 @@ def _study_pair(
     arms = [arm for arm in repair.arms if arm.name in _WITH_SIDE_EFFECTS]
     return Finding(
         behaviour,
+        measure_reliability(behaviour, np.random.default_rng(design.seed), design.n_resamples),
         measure_embedding(item_set, stimuli, embed, rng, design.n_resamples)
         if stimuli.phrases
         else None,
         measure_residual(
-            item_set, moral_resid, own_resid, fitted, int(model.cfg.n_layers), rng,
+            item_set, moral_projections, own_projections, fitted, int(model.cfg.n_layers), rng,
             design.n_resamples,
         ),
         repair,

@@ -14,6 +14,7 @@ from entangle_lens.models import ModelInfo
 from entangle_lens.results.figures.study import all_figures
 from entangle_lens.results.figures.style import TITLES
 from entangle_lens.results.html import figures_html, table_html, template
+from entangle_lens.results.reliability import shown_reliability, shown_wordings
 from entangle_lens.results.tables import all_tables
 
 _SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
@@ -33,12 +34,16 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
                 "entangled_reason": each.entangled.reason,
                 "repaired": each.repaired.word,
                 "repaired_reason": each.repaired.reason.capitalize(),
+                "warnings": each.reliability.warnings,
+                "not_known": each.reliability.not_known,
             }
             for name, each in findings.pairs.items()
         ],
         figures=figures_html(all_figures(findings)),
         tables={
             "summary": table_html(_summary(tables["summary"])),
+            "reliability": table_html(shown_reliability(findings)),
+            "wordings": table_html(shown_wordings(findings)),
             "repair": _repairs(tables["repair"]),
             "layer_sweep": table_html(_sweep(tables["layer_sweep"])),
             "side_effects": table_html(_rounded(tables["side_effects"])),

@@ -14,6 +14,7 @@ from entangle_lens.entanglement.study import Directions, Findings, run_study
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, info
 from entangle_lens.results.figures.study import all_figures
+from entangle_lens.results.reliability import reliability_table
 from entangle_lens.results.run_folder import save_run
 from entangle_lens.results.summary import summary_table, verdict_table
 from entangle_lens.results.tables import all_tables
@@ -77,6 +78,14 @@ class Study:
     def verdict(self) -> pd.DataFrame:
         """Return one row a pair: entangled or not, repaired or not, and why."""
         return verdict_table(self.findings)
+
+    def reliability(self) -> pd.DataFrame:
+        """Return one row a pair and value: split-half reliability and shares of the variance.
+
+        ``tables()["wordings"]`` holds the correlations under each way of asking, and
+        ``findings.pairs[...].reliability.warnings`` says where they turn.
+        """
+        return reliability_table(self.findings)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by name."""

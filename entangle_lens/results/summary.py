@@ -10,6 +10,7 @@ from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.repair import Repair
 from entangle_lens.entanglement.study import Finding, Findings
 from entangle_lens.models import ModelInfo
+from entangle_lens.results.reliability import summarise_reliability
 from entangle_lens.results.staging import without_nan
 from entangle_lens.running import Account
 from entangle_lens.statistics import Estimate
@@ -28,6 +29,7 @@ def summarise_findings(
         "seed": design.seed,
         "quick": design.quick,
         "behaviour": {name: _behaviour(each) for name, each in pairs.items()},
+        "reliability": {name: summarise_reliability(each) for name, each in pairs.items()},
         "embedding": {name: _embedding(each) for name, each in pairs.items()},
         "residual": {name: _residual(each) for name, each in pairs.items()},
         "repair": {name: _repair(each.repair) for name, each in pairs.items()},

@@ -10,6 +10,7 @@ import pandas as pd
 from entangle_lens.entanglement.layer_sweep import FIGURES
 from entangle_lens.entanglement.ratings import Ratings
 from entangle_lens.entanglement.study import Finding, Findings
+from entangle_lens.results.reliability import reliability_table, wordings_table
 from entangle_lens.results.summary import summary_table, verdict_table
 
 
@@ -21,6 +22,9 @@ def all_tables(findings: Findings) -> dict[str, pd.DataFrame]:
         "verdict": verdict_table(findings),
         "items": pd.concat([_items(each) for each in pairs], ignore_index=True),
         "ratings": pd.concat([_ratings(each) for each in pairs], ignore_index=True),
+        "reliability": reliability_table(findings),
+        "wordings": wordings_table(findings),
+        "projections": pd.concat([_projections(each) for each in pairs], ignore_index=True),
         "layers": pd.concat([_layers(each) for each in pairs], ignore_index=True),
         "directions": _directions(findings),
         "repair": pd.DataFrame(row for each in pairs for row in _outcomes(each)),
@@ -67,6 +71,29 @@ def _long(ratings: Ratings, item_ids: pd.Series, pair: str) -> pd.DataFrame:
             }
         )
         for row, question in enumerate(ratings.questions)
+    )
+
+
+def _projections(finding: Finding) -> pd.DataFrame:
+    """One row a prompt and layer: item x value x wording x polarity x layer."""
+    behaviour, residual = finding.behaviour, finding.residual
+    item_ids = behaviour.item_set.table["item_id"]
+    both = ((behaviour.moral, residual.moral), (behaviour.secondary, residual.secondary))
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "pair": finding.pair,
+                "item_id": item_ids,
+                "value": ratings.value,
+                "paraphrase": question.paraphrase,
+                "polarity": question.polarity,
+                "layer": layer,
+                "projection": projections[row, column],
+            }
+        )
+        for ratings, projections in both
+        for row, question in enumerate(ratings.questions)
+        for column, layer in enumerate(residual.layers)
     )
 
 

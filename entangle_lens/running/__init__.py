@@ -15,34 +15,45 @@ generation                    ``generation.py``: batched under edits, keys and v
 """
 
 from entangle_lens.running.account import Account, counted
-from entangle_lens.running.bridge import check_layers, resid_post
+from entangle_lens.running.bridge import check_hooks, check_layers, resid_post
 from entangle_lens.running.capture import Activations, capture, capture_moments
-from entangle_lens.running.edits import Ablation, Edit
-from entangle_lens.running.generation import decoded, generate_tokens
+from entangle_lens.running.edits import Ablation, Edit, PointEdit, RowEdit, apply, sites_of
+from entangle_lens.running.generation import NEVER_FIRED, decoded, edited, generate_tokens
 from entangle_lens.running.moments import Moments
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
 from entangle_lens.running.plan import Plan, plan_reading, plan_sweep, tokens_per_second
 from entangle_lens.running.prompts import PromptGroup, chat_prompts, plain_prompts, rating_prompts
+from entangle_lens.running.rows import Rows, RowsReader
 from entangle_lens.running.scoring import Reading, read_prompts
+from entangle_lens.running.sites import hook_name
 from entangle_lens.running.sweep import read_ablated
 from entangle_lens.running.text import next_token_log_probs, sequence_log_probs, token_embeddings
 
 __all__ = [
+    "NEVER_FIRED",
     "Ablation",
     "Account",
     "Activations",
     "Edit",
     "Moments",
     "Plan",
+    "PointEdit",
     "PromptGroup",
     "Reading",
+    "RowEdit",
+    "Rows",
+    "RowsReader",
+    "apply",
     "capture",
     "capture_moments",
     "chat_prompts",
+    "check_hooks",
     "check_layers",
     "counted",
     "decoded",
+    "edited",
     "generate_tokens",
+    "hook_name",
     "next_token_log_probs",
     "one_by_one",
     "plain_prompts",
@@ -55,6 +66,7 @@ __all__ = [
     "read_right_padded",
     "resid_post",
     "sequence_log_probs",
+    "sites_of",
     "token_embeddings",
     "tokens_per_second",
 ]

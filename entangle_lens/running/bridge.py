@@ -13,7 +13,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.running.batches import padded
-from entangle_lens.running.edits import Edit
+from entangle_lens.running.edits import Edit, apply, sites_of
+from entangle_lens.running.rows import Rows
+from entangle_lens.running.sites import hook_name
 
 
 def resid_post(layer: int) -> str:
@@ -46,9 +48,14 @@ def input_device(model: TransformerBridge) -> torch.device:
     return next(model.original_model.parameters()).device
 
 
-def edit_hooks(edits: Sequence[Edit]) -> list[tuple[str, Any]]:
-    """Return the hooks that make ``edits``, in order."""
-    return [(resid_post(layer), partial(_edit, edit)) for edit in edits for layer in edit.layers]
+def edit_hooks(edits: Sequence[Edit], rows: Rows | None = None) -> list[tuple[str, Any]]:
+    """Return the hooks that make ``edits``, in order, on a pass over ``rows``."""
+    return [
+        (hook_name(site, layer), partial(_edit, edit, rows, layer, site))
+        for edit in edits
+        for layer in edit.layers
+        for site in sites_of(edit)
+    ]
 
 
 def forward(
@@ -67,18 +74,22 @@ def last_logits(
     tokens: Sequence[Sequence[int]],
     layers: Sequence[int] = (),
     edits: Sequence[Edit] = (),
+    n_after: int = 0,
 ) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch d_model"]]]:
-    """Run one batch padded on the left; return last logits and last residuals of ``layers``."""
+    """Run one batch padded on the left; return last logits and last residuals of ``layers``.
+
+    The last ``n_after`` tokens of each row are what was put after a prompt.
+    """
     ids, mask = padded(tokens, left=True, device=input_device(model))
     captured: dict[int, Tensor] = {}
-    hooks = edit_hooks(edits)
+    hooks = edit_hooks(edits, Rows.of_prompts(mask, n_after))
     hooks += [(resid_post(layer), partial(_keep_last, captured, layer)) for layer in layers]
     with model.hooks(fwd_hooks=hooks):
         return forward(model, ids, mask, logits_to_keep=1)[:, -1], captured
 
 
-def _edit(edit: Edit, resid: Tensor, hook: Any) -> Tensor:
-    return edit.edit(resid)
+def _edit(edit: Edit, rows: Rows | None, layer: int, site: str, resid: Tensor, hook: Any) -> Tensor:
+    return apply(edit, rows, layer, site, resid)
 
 
 def _keep_last(captured: dict[int, Tensor], layer: int, resid: Tensor, hook: Any) -> None:

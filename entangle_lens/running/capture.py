@@ -24,6 +24,7 @@ from entangle_lens.running.passes import Keep, Wanted, run_body
 from entangle_lens.running.positions import mean_over, read_spans
 from entangle_lens.running.prefix import repeated
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.rows import Rows
 from entangle_lens.running.sites import hook_name
 
 Take = Callable[[list[int], list[Tensor]], None]
@@ -193,7 +194,7 @@ def _continue(
         last=mask.sum(1) - 1 if where.only_last else None,
         stop_after=max(where.layers),
     )
-    kept = run_body(decoder, ids, cache, edits, wanted, int(mask.sum())).kept
+    kept = run_body(decoder, ids, cache, edits, wanted, Rows.of_prompts(mask)).kept
     return torch.stack([kept[layer] for layer in where.layers], 1)
 
 
@@ -211,7 +212,7 @@ def _through_bridge(
     def hook_fn(layer: int, activation: Tensor, hook: Any) -> None:
         kept[layer] = keep(activation)
 
-    hooks = bridge.edit_hooks(edits)
+    hooks = bridge.edit_hooks(edits, Rows.of_prompts(mask))
     hooks += [(hook_name(where.site, layer), partial(hook_fn, layer)) for layer in where.layers]
     with model.hooks(fwd_hooks=hooks):
         bridge.forward(model, ids, mask, logits_to_keep=1)

@@ -6,7 +6,7 @@ bridge's per-module hooks, which cost a fifth of the time on small models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -78,12 +78,12 @@ class Decoder:
                 handle.remove()
 
 
-def decoder_of(model: TransformerBridge, site: str = "resid_post") -> Decoder | None:
+def decoder_of(model: TransformerBridge, sites: Collection[str] = ()) -> Decoder | None:
     """Return the bare decoder behind ``model``; None where only the bridge itself is right.
 
     That is so while hooks are on the bridge, when its weights were replaced, for models that
-    were not loaded by this package, and where ``site`` is not found in the blocks, or is found to
-    hold something else than the bridge shows there.
+    were not loaded by this package, and where one of ``sites`` is not found in the blocks, or is
+    found to hold something else than the bridge shows there.
     """
     plain = info(model).plain
     if plain is None or any(point.fwd_hooks for point in model.hook_points()):
@@ -92,7 +92,7 @@ def decoder_of(model: TransformerBridge, site: str = "resid_post") -> Decoder | 
     if own != {id(parameter) for parameter in plain.parameters()}:
         return None
     decoder = _take_apart(plain)
-    if decoder is None or not _site_agrees(model, plain, decoder, site):
+    if decoder is None or not all(_site_agrees(model, plain, decoder, site) for site in sites):
         return None
     return decoder
 

@@ -15,9 +15,10 @@ from transformers import DynamicCache
 from entangle_lens.running import bridge
 from entangle_lens.running.batches import each_batch, padded, progress, token_budget
 from entangle_lens.running.decoder import Decoder, decoder_of
-from entangle_lens.running.edits import Edit
+from entangle_lens.running.edits import Edit, need_rows, sites_of
 from entangle_lens.running.passes import Wanted, run_body
 from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
+from entangle_lens.running.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Runner:
     """Runs prompts in batches under the same edits, every shared beginning once.
 
     What ``kept`` says is kept at every token of the shared beginnings too. Layers above
-    ``stop_after`` are not run. ``share_beginnings`` off runs every prompt from its first token.
+    ``stop_after`` are not run. ``share_beginnings`` off runs every prompt from its first token, as
+    an edit that looks at whole prompts does.
     """
 
     model: TransformerBridge
@@ -61,7 +63,8 @@ class Runner:
 
         The decoder is None where the model runs through the bridge, which shares no beginnings.
         """
-        decoder = decoder_of(self.model, self.kept.site)
+        sites = {self.kept.site, *(site for edit in self.edits for site in sites_of(edit))}
+        decoder = decoder_of(self.model, sites)
         budget = tokens_per_batch or batch_budget(self.model)
         with progress(len(tokens), desc) as moved:
             for start, prompts in self._beginnings(decoder, tokens):
@@ -81,7 +84,7 @@ class Runner:
     def _beginnings(
         self, decoder: Decoder | None, tokens: Sequence[Sequence[int]]
     ) -> Iterable[tuple[Beginning, Sequence[int]]]:
-        if decoder is None or not self.share_beginnings:
+        if decoder is None or not self.share_beginnings or need_rows(self.edits):
             return [(Beginning(), range(len(tokens)))]
         begin = partial(self._begin, decoder)
         return each_beginning(prefix_tree(tokens), begin, Beginning())
@@ -97,6 +100,20 @@ class Runner:
         return Beginning(before.length + len(shared), cache, kept)
 
 
+@dataclass(frozen=True)
+class LastRead:
+    """What a batch held at the last token of each prompt.
+
+    ``hidden`` has passed the final norm (None where stopped early), ``kept`` are the residuals
+    after the asked layers, ``cache`` the keys and values, ``rows`` what the batch was.
+    """
+
+    hidden: Float[Tensor, "batch d_model"] | None
+    kept: Mapping[int, Float[Tensor, "batch d_model"]]
+    cache: DynamicCache | None
+    rows: Rows
+
+
 def read_last(
     decoder: Decoder,
     start: Beginning,
@@ -106,22 +123,22 @@ def read_last(
     *,
     stop_after: int | None = None,
     keep_cache: bool = False,
-) -> tuple[Float[Tensor, "batch d_model"] | None, Mapping[int, Tensor], DynamicCache | None]:
+) -> LastRead:
     """Run what each prompt of a batch has of its own after ``start``, and read its last token.
 
-    Returns the normed hidden states (None where stopped early), the residuals after ``layers``,
-    and the keys and values (with ``keep_cache``, which is for prompts of one length only).
+    Keys and values are returned with ``keep_cache``, which is for prompts of one length only.
     """
     ids, mask = padded(own, left=False, device=decoder.device)
     last = mask.sum(1) - 1
-    rows = torch.arange(len(own), device=ids.device)
+    every = torch.arange(len(own), device=ids.device)
     cache = None if start.cache is None else repeated(start.cache, len(own))
     if cache is None and keep_cache:
         cache = decoder.cache()
-    wanted = Wanted(layers, keep=lambda resid: resid[rows, last], last=last, stop_after=stop_after)
-    done = run_body(decoder, ids, cache, edits, wanted, sum(map(len, own)))
-    hidden = None if done.hidden is None else done.hidden[rows, last]
-    return hidden, done.kept, cache
+    wanted = Wanted(layers, keep=lambda resid: resid[every, last], last=last, stop_after=stop_after)
+    rows = Rows.of_prompts(mask)
+    done = run_body(decoder, ids, cache, edits, wanted, rows)
+    hidden = None if done.hidden is None else done.hidden[every, last]
+    return LastRead(hidden, done.kept, cache, rows)
 
 
 def batch_budget(model: TransformerBridge) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,9 +16,16 @@ from entangle_lens.models import info
 from entangle_lens.running import account, bridge
 from entangle_lens.running.batches import each_batch, padded, progress
 from entangle_lens.running.decoder import decoder_of
-from entangle_lens.running.edits import Edit
+from entangle_lens.running.edits import Edit, apply, sites_of
 from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.rows import RowsReader
+from entangle_lens.running.sites import alter
+
+NEVER_FIRED = (
+    "an intervention never fired: the model was not run inside the 'with' block, or another copy "
+    "of it was"
+)
 
 
 @torch.inference_mode()
@@ -32,7 +40,7 @@ def generate_tokens(
     tokens_per_batch: int | None = None,
     desc: str | None = None,
 ) -> list[list[int]]:
-    """Continue every prompt, in batches, every position and every new token under ``edits``.
+    """Continue every prompt, in batches, prompts and new tokens under ``edits``.
 
     Greedy at temperature 0, else sampled from the whole distribution with ``seed`` (samples
     depend on the batches, greedy text does not). Each continuation ends before the
@@ -50,7 +58,7 @@ def generate_tokens(
     for edit in edits:
         bridge.check_layers(model, edit.layers)
     hf_model = info(model).plain
-    decoder = decoder_of(model)
+    decoder = decoder_of(model, {site for edit in edits for site in sites_of(edit)})
     if decoder is None or hf_model is None:
         raise EntangleError(
             "generation in batches needs a model loaded by entangle_lens.load without hooks on "
@@ -64,7 +72,7 @@ def generate_tokens(
     def run(batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
         ids, mask = padded(prompts, left=True, device=decoder.device)
-        with _edited(decoder.blocks, edits), _configured(hf_model, config):
+        with edited(hf_model, decoder.blocks, edits), _configured(hf_model, config):
             made = generate(input_ids=ids, attention_mask=mask, generation_config=config)
         account.ran(int(mask.sum()) + len(batch) * (made.shape[1] - ids.shape[1] - 1))
         for index, row in zip(batch, made[:, ids.shape[1] :].tolist(), strict=True):
@@ -108,27 +116,36 @@ def _config(
 
 
 @contextmanager
-def _edited(blocks: Sequence[torch.nn.Module], edits: Sequence[Edit]) -> Iterator[None]:
-    """Put ``edits`` on the blocks' outputs for the while."""
+def edited(
+    hf_model: torch.nn.Module, blocks: Sequence[torch.nn.Module], edits: Sequence[Edit]
+) -> Iterator[None]:
+    """Put ``edits``, in order, on the blocks of a transformers model for the while.
 
-    def hook_fn(edit: Edit) -> Any:
-        def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (edit.edit(output[0]), *output[1:])
-            return edit.edit(output)
+    Raises:
+        EntangleError: an edit that never fired: the model was not run, or another copy of it was.
+    """
+    fired: set[int] = set()
+    reader = RowsReader()
 
-        return hook
+    def change(number: int, edit: Edit, layer: int, site: str, resid: torch.Tensor) -> torch.Tensor:
+        fired.add(number)
+        return apply(edit, reader.rows, layer, site, resid)
 
-    handles = [
-        blocks[layer].register_forward_hook(hook_fn(edit))
-        for edit in edits
-        for layer in edit.layers
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    handles: list[Any] = []
+    with reader.watching(hf_model):
+        try:
+            handles += [
+                alter(blocks[layer], site, partial(change, number, edit, layer, site))
+                for number, edit in enumerate(edits)
+                for layer in edit.layers
+                for site in sites_of(edit)
+            ]
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+    if len(fired) < len(edits):
+        raise EntangleError(NEVER_FIRED)
 
 
 @contextmanager

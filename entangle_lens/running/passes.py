@@ -14,8 +14,9 @@ from transformers import DynamicCache
 from entangle_lens.errors import EntangleError
 from entangle_lens.running import account
 from entangle_lens.running.decoder import Decoder
-from entangle_lens.running.edits import Edit
-from entangle_lens.running.sites import watch
+from entangle_lens.running.edits import Edit, apply, sites_of
+from entangle_lens.running.rows import Rows
+from entangle_lens.running.sites import alter, watch
 
 Keep = Callable[[Float[Tensor, "batch pos ..."]], Tensor]
 
@@ -60,14 +61,14 @@ def run_body(
     cache: DynamicCache | None = None,
     edits: Sequence[Edit] = (),
     wanted: Wanted = Wanted(),
-    n_tokens: int | None = None,
+    rows: Rows | None = None,
 ) -> Pass:
     """Run token ids through the body, after the keys and values in ``cache`` if there are any.
 
     Prompts are padded on the right: a causal model never looks there, so no mask is needed and
-    positions count from the cache on. ``n_tokens`` are those that are no padding.
+    positions count from the cache on. ``rows`` says which tokens are padding; without it none are.
     """
-    watcher = _Watcher(decoder, edits, wanted)
+    watcher = _Watcher(decoder, edits, wanted, rows)
     handles = watcher.attach()
     at_end = len(decoder.blocks) - 1
     read_everywhere = any(at_end in edit.layers for edit in edits)
@@ -82,7 +83,8 @@ def run_body(
     finally:
         for handle in handles:
             handle.remove()
-    account.ran(n_tokens or ids.numel(), n_blocks / len(decoder.blocks))
+    n_tokens = ids.numel() if rows is None else int(rows.real.sum())
+    account.ran(n_tokens, n_blocks / len(decoder.blocks))
     if len(watcher.fired) < len(edits):
         raise EntangleError("an intervention never fired: its layers were not run")
     return Pass(hidden, watcher.kept, watcher.calls)
@@ -95,6 +97,7 @@ class _Watcher:
     decoder: Decoder
     edits: Sequence[Edit]
     wanted: Wanted
+    rows: Rows | None
     kept: dict[int, Tensor] = field(default_factory=dict)
     calls: dict[int, dict[str, Any]] = field(default_factory=dict)
     fired: set[int] = field(default_factory=set)
@@ -106,8 +109,10 @@ class _Watcher:
                 handles.append(
                     block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
                 )
-            if any(layer in edit.layers for edit in self.edits):
-                handles.append(block.register_forward_hook(self._editor(layer)))
+            for number, edit in enumerate(self.edits):
+                for site in sites_of(edit) if layer in edit.layers else ():
+                    change = partial(self._change, number, edit, layer, site)
+                    handles.append(alter(block, site, change))
             if layer in self.wanted.layers:
                 handles.append(watch(block, self.wanted.site, partial(self._keep, layer)))
             if layer == self.wanted.stop_after:
@@ -120,17 +125,9 @@ class _Watcher:
 
         return record
 
-    def _editor(self, layer: int) -> Any:
-        editing = [(n, edit) for n, edit in enumerate(self.edits) if layer in edit.layers]
-
-        def edit_output(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            resid = output[0] if isinstance(output, tuple) else output
-            for number, edit in editing:
-                resid = edit.edit(resid)
-                self.fired.add(number)
-            return (resid, *output[1:]) if isinstance(output, tuple) else resid
-
-        return edit_output
+    def _change(self, number: int, edit: Edit, layer: int, site: str, resid: Tensor) -> Tensor:
+        self.fired.add(number)
+        return apply(edit, self.rows, layer, site, resid)
 
     def _keep(self, layer: int, activation: Tensor) -> None:
         self.kept[layer] = self.wanted.keep(activation)

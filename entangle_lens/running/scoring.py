@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import DynamicCache
 
 from entangle_lens.running import account, bridge
 from entangle_lens.running.batches import logit_rows
 from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
-from entangle_lens.running.forward import Beginning, Runner, read_last
+from entangle_lens.running.forward import Beginning, LastRead, Runner, read_last
 from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Wanted, run_body
 from entangle_lens.running.prefix import repeated
@@ -47,8 +46,8 @@ def read_prompts(
 ) -> Reading:
     """Run every prompt of ``group`` and read options and residuals at its last token.
 
-    ``edits`` apply to every position, shared beginnings included; so do hooks that are on
-    ``model``. Same numbers as one prompt at a time.
+    ``edits`` apply in order, to shared beginnings too; so do hooks that are on ``model``. Same
+    numbers as one prompt at a time.
 
     Raises:
         EntangleError: a layer out of range.
@@ -122,30 +121,27 @@ def _score(
 ) -> tuple[Float[Tensor, "batch option"] | None, dict[int, Tensor]]:
     """Read a batch, then go on from its keys and values for options of several tokens."""
     several = len(tree.contexts) > 1
-    hidden, captured, cache = read_last(
+    read = read_last(
         decoder, start, own, runner.edits, layers, stop_after=runner.stop_after, keep_cache=several
     )
-    if hidden is None or not tree.contexts:
-        return None, dict(captured)
+    if read.hidden is None or not tree.contexts:
+        return None, dict(read.kept)
     steps: dict[Path, Tensor] = {}
     for context in tree.contexts:
-        if context:
-            hidden = _after_context(decoder, cache, context, len(own), runner.edits)
+        hidden = _after_context(decoder, read, context, runner.edits) if context else read.hidden
         steps[context] = option_log_probs(decoder, hidden, tree.next_tokens(context))
-    return tree.log_probs(steps), dict(captured)
+    return tree.log_probs(steps), dict(read.kept)
 
 
 def _after_context(
-    decoder: Decoder,
-    cache: DynamicCache | None,
-    context: Path,
-    n_prompts: int,
-    edits: Sequence[Edit],
+    decoder: Decoder, read: LastRead, context: Path, edits: Sequence[Edit]
 ) -> Float[Tensor, "batch d_model"]:
-    assert cache is not None
+    assert read.cache is not None
+    n_prompts = len(read.rows.real)
     ids = torch.tensor([context] * n_prompts, device=decoder.device)
-    last = torch.full((n_prompts,), len(context) - 1, device=decoder.device)
-    hidden = run_body(decoder, ids, repeated(cache), edits, Wanted(last=last)).hidden
+    wanted = Wanted(last=torch.full((n_prompts,), len(context) - 1, device=decoder.device))
+    rows = read.rows.following(len(context))
+    hidden = run_body(decoder, ids, repeated(read.cache), edits, wanted, rows).hidden
     assert hidden is not None
     return hidden[:, -1]
 
@@ -162,7 +158,9 @@ def _through_bridge(
     for context in tree.contexts or [()]:
         tokens = [(*prompt, *context) for prompt in prompts]
         account.ran(sum(map(len, tokens)))
-        logits, kept = bridge.last_logits(model, tokens, () if context else layers, edits)
+        logits, kept = bridge.last_logits(
+            model, tokens, () if context else layers, edits, len(context)
+        )
         captured.update(kept)
         if tree.contexts:
             log_probs = logits.float().log_softmax(-1)[:, tree.next_tokens(context)].cpu()

@@ -74,6 +74,28 @@ def watch(block: nn.Module, site: str, see: Callable[[Tensor], None]) -> Any:
     return module.register_forward_hook(see_output)
 
 
+def alter(block: nn.Module, site: str, change: Callable[[Tensor], Tensor]) -> Any:
+    """Have ``change`` replace what is at ``site`` whenever ``block`` runs; return the handle."""
+    where = place(block, site)
+    if where is None:
+        raise EntangleError(f"{type(block).__name__} has no place {site!r} that could be edited")
+    module, side = where
+
+    def alter_input(module: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (change(args[0]), *args[1:]), options
+        return args, options | {"hidden_states": change(options["hidden_states"])}
+
+    def alter_output(module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        return change(output)
+
+    if side == "input":
+        return module.register_forward_pre_hook(alter_input, with_kwargs=True)
+    return module.register_forward_hook(alter_output)
+
+
 @torch.inference_mode()
 def agrees(
     model: TransformerBridge, body: nn.Module, blocks: Sequence[nn.Module], site: str

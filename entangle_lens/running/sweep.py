@@ -27,6 +27,7 @@ from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Pass, Wanted, run_body
 from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.rows import Rows
 from entangle_lens.running.scoring import option_log_probs, read_prompts
 
 
@@ -119,7 +120,7 @@ class _Sweep:
         used = cache if trail.passes or len(contexts) > 1 else None
         last = mask.sum(1) - 1
         clean = run_body(
-            self.decoder, ids, used, wanted=self._recording(last), n_tokens=int(mask.sum())
+            self.decoder, ids, used, wanted=self._recording(last), rows=Rows.of_prompts(mask)
         )
         after = {context: self._clean_after(context, cache, len(own)) for context in contexts[1:]}
         out = torch.zeros(len(self.ablations), len(own), len(self.tree.options))

@@ -19,6 +19,7 @@ from entangle_lens.running.edits import Edit
 from entangle_lens.running.forward import Beginning, Runner, read_last
 from entangle_lens.running.passes import run_body
 from entangle_lens.running.prompts import PromptGroup
+from entangle_lens.running.rows import Rows
 
 
 @torch.inference_mode()
@@ -40,7 +41,7 @@ def next_token_log_probs(
             out[batch] = logits.float().log_softmax(-1).cpu()
             return
         own = [prompt[start.length :] for prompt in prompts]
-        hidden, _, _ = read_last(decoder, start, own, edits)
+        hidden = read_last(decoder, start, own, edits).hidden
         assert hidden is not None
         at_once = logit_rows(int(model.cfg.d_vocab))
         for first in range(0, len(batch), at_once):
@@ -81,12 +82,13 @@ def _sums(
     edits: Sequence[Edit],
 ) -> Float[Tensor, " batch"]:
     ids, mask = padded(prompts, left=False, device=bridge.input_device(model))
+    rows = Rows.of_prompts(mask)
     if decoder is None:
         account.ran(int(mask.sum()))
-        with model.hooks(fwd_hooks=bridge.edit_hooks(edits)):
+        with model.hooks(fwd_hooks=bridge.edit_hooks(edits, rows)):
             logits = bridge.forward(model, ids, mask)
     else:
-        hidden = run_body(decoder, ids, None, edits, n_tokens=int(mask.sum())).hidden
+        hidden = run_body(decoder, ids, None, edits, rows=rows).hidden
         assert hidden is not None
         logits = decoder.logits(hidden)
     log_probs = logits[:, :-1].float().log_softmax(-1)

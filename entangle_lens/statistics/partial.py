@@ -112,18 +112,17 @@ def covariate_basis(
 
 
 def residuals(
-    x: Float[np.ndarray, " items"], basis: Float[np.ndarray, "rank items"]
-) -> Float[np.ndarray, " items"]:
+    x: Float[np.ndarray, "... items"], basis: Float[np.ndarray, "rank items"]
+) -> Float[np.ndarray, "... items"]:
     """Return x less its mean and its projection on ``basis``; exactly zero where nothing is left.
 
     Rounding leaves a trace of what was taken out, and that trace would correlate.
     """
     whole = centred(x)
-    left = whole - (basis @ whole) @ basis
-    left -= (basis @ left) @ basis
-    if np.linalg.norm(left) <= _NOTHING_LEFT * np.linalg.norm(whole):
-        return np.zeros_like(left)
-    return np.asarray(left)
+    left = whole - (whole @ basis.T) @ basis
+    left -= (left @ basis.T) @ basis
+    length, was = (np.linalg.norm(each, axis=-1, keepdims=True) for each in (left, whole))
+    return np.where(length <= _NOTHING_LEFT * was, 0.0, left)
 
 
 def _cross_products(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entangle_lens.errors import EntangleError
 
@@ -67,6 +67,13 @@ class Question:
     def descending(self) -> bool:
         """Whether the highest number stands for the least of the value."""
         return self.polarity == "descending"
+
+    def after(self, preamble: str) -> Question:
+        """Return the same question with a sentence before its instruction."""
+        if not preamble:
+            return self
+        braces = preamble.replace("{", "{{").replace("}", "}}")
+        return replace(self, instruction=f"{braces} {self.instruction}")
 
     def content(self, text: str, scale: Scale) -> str:
         """Return what the user says: the instruction, a blank line, the item."""

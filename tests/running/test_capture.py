@@ -222,7 +222,7 @@ def test_layers_above_the_last_one_asked_for_are_not_run(
 ):
     model, _ = short
     group = ask(model)
-    decoder_of(model, site)  # the checks, which run it all, are made once a model
+    decoder_of(model, {site})  # the checks, which run it all, are made once a model
     blocks_run[:] = [0] * 4
     with counted() as account:
         capture(model, group, site=site, layers=layers)
@@ -318,7 +318,7 @@ def test_site_that_is_nowhere_in_the_blocks_goes_through_the_bridge(short, ask, 
     used = []
     monkeypatch.setattr(forward, "decoder_of", lambda *given: used.append(given[1:]))
     close(capture(model, group, site="mlp_pre").values, right)
-    assert used == [("mlp_pre",)]
+    assert used == [({"mlp_pre"},)]
 
 
 OTHERS = {

@@ -1,0 +1,132 @@
+"""What a finished study keeps of every prompt: all that a multiverse is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from entangle_lens.errors import EntangleError, choices
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "items": ("pair", "item_id", "scenario_id", "text", "moral", "level"),
+    "ratings": ("pair", "item_id", "value", "paraphrase", "polarity", "rating"),
+    "projections": (
+        "pair", "item_id", "value", "paraphrase", "polarity", "layer", "projection",
+    ),
+    "layers": ("pair", "layer", "selected"),
+}  # fmt: skip
+_PROMPT = ["paraphrase", "polarity"]
+
+
+@dataclass(frozen=True)
+class PromptRecords:
+    """Ratings and projections of one value, one row a prompt wording.
+
+    ``wording`` numbers the paraphrases 0, 1, ... in the order in which they were asked, and
+    ``names`` are their names.
+    """
+
+    value: str
+    wording: Int[np.ndarray, " prompt"]
+    names: tuple[str, ...]
+    polarity: tuple[str, ...]
+    ratings: Float[np.ndarray, "prompt item"]
+    projections: Float[np.ndarray, "prompt layer item"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One pair of values: items with their scenarios and covariates, and both values' records.
+
+    ``layer`` is the layer that the study chose by validity (None where no layer is valid).
+    ``covariates`` are the number of words and of characters, and the design's secondary level.
+    """
+
+    pair: str
+    scenario_ids: tuple[str, ...]
+    covariates: Mapping[str, Float[np.ndarray, " item"]]
+    moral: PromptRecords
+    secondary: PromptRecords
+    layers: tuple[int, ...]
+    layer: int | None
+
+
+def gather_evidence(tables: Mapping[str, pd.DataFrame]) -> tuple[Evidence, ...]:
+    """Read the tables of a study, as saved in its run folder: one ``Evidence`` a pair.
+
+    Raises:
+        EntangleError: a table or column that is not there, a prompt without all its items.
+    """
+    for name, columns in TABLES.items():
+        if name not in tables:
+            raise EntangleError(f"the table {name!r} is not there; needed are {choices(TABLES)}")
+        lacking = [column for column in columns if column not in tables[name]]
+        if lacking:
+            raise EntangleError(f"the table {name!r} lacks the column {lacking[0]!r}")
+    pairs = list(dict.fromkeys(tables["items"]["pair"]))
+    if not pairs:
+        raise EntangleError("the table 'items' has no rows")
+    return tuple(_of_pair(tables, str(pair)) for pair in pairs)
+
+
+def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
+    own = {name: tables[name][tables[name]["pair"] == pair] for name in TABLES}
+    items = own["items"]
+    values = list(dict.fromkeys(own["ratings"]["value"]))
+    if len(values) != 2 or values[0] != "moral":
+        raise EntangleError(
+            f"the ratings of {pair} are of {choices(values) or 'no value'}; "
+            "moral and one secondary value were expected"
+        )
+    layers = own["layers"]
+    chosen = layers.loc[layers["selected"].astype(bool), "layer"].tolist()
+    moral, secondary = (_records(own, str(value), pair) for value in values)
+    return Evidence(
+        pair=pair,
+        scenario_ids=tuple(items["scenario_id"].astype(str)),
+        covariates={
+            "words": items["text"].str.split().str.len().to_numpy(dtype=float),
+            "characters": items["text"].str.len().to_numpy(dtype=float),
+            "level": items["level"].to_numpy(dtype=float),
+        },
+        moral=moral,
+        secondary=secondary,
+        layers=tuple(int(layer) for layer in layers["layer"]),
+        layer=int(chosen[0]) if chosen else None,
+    )
+
+
+def _records(own: Mapping[str, pd.DataFrame], value: str, pair: str) -> PromptRecords:
+    item_ids = own["items"]["item_id"].tolist()
+    ratings, projections = (
+        each[each["value"] == value] for each in (own["ratings"], own["projections"])
+    )
+    asked = list(dict.fromkeys(zip(*(ratings[part] for part in _PROMPT), strict=True)))
+    names = list(dict.fromkeys(paraphrase for paraphrase, _ in asked))
+    layers = own["layers"]["layer"].tolist()
+    try:
+        rated = ratings.pivot(index=_PROMPT, columns="item_id", values="rating")
+        projected = projections.pivot(
+            index=[*_PROMPT, "layer"], columns="item_id", values="projection"
+        )
+        rows = [(*prompt, layer) for prompt in asked for layer in layers]
+        cube = projected.loc[rows, item_ids].to_numpy(dtype=float)
+        table = rated.loc[asked, item_ids].to_numpy(dtype=float)
+    except (KeyError, ValueError):
+        raise EntangleError(
+            f"the tables of {pair} do not hold every {value} prompt of every item once"
+        ) from None
+    if not (np.isfinite(table).all() and np.isfinite(cube).all()):
+        raise EntangleError(f"the tables of {pair} lack some {value} ratings or projections")
+    return PromptRecords(
+        value,
+        np.asarray([names.index(paraphrase) for paraphrase, _ in asked]),
+        tuple(map(str, names)),
+        tuple(str(polarity) for _, polarity in asked),
+        table,
+        cube.reshape(len(asked), len(layers), len(item_ids)),
+    )

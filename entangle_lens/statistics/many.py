@@ -1,0 +1,216 @@
+"""Many correlations over the same items, from the same resamples and the same permutations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
+
+from entangle_lens.statistics.bootstrap import draw_counts, fisher_interval
+from entangle_lens.statistics.correlation import Clusters, pearson
+from entangle_lens.statistics.partial import covariate_basis, residuals
+from entangle_lens.statistics.permutation import permuted_items
+
+_CHUNK_ELEMENTS = 10_000_000
+_NOTHING_LEFT = 1e-10
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Bootstrap samples and permutations of scenarios, shared by many correlations.
+
+    ``counts`` says how often each scenario was drawn, ``order`` which item's x stands at each
+    item's place.
+    """
+
+    clusters: Clusters
+    counts: Int[np.ndarray, "resamples clusters"]
+    order: Int[np.ndarray, "permutations items"]
+
+    @classmethod
+    def make(
+        cls, clusters: Clusters, rng: np.random.Generator, n_resamples: int, n_permutations: int
+    ) -> Draws:
+        """Draw scenarios with replacement, and deal them out anew."""
+        counts = draw_counts(clusters, rng, n_resamples)
+        return cls(clusters, counts, permuted_items(clusters, rng, n_permutations))
+
+    def of_scenarios(self) -> Draws:
+        """Return the same draws for scenario means: one row a scenario."""
+        codes = self.clusters.codes
+        _, first = np.unique(codes, return_index=True)
+        alone = Clusters(np.arange(self.clusters.n_clusters))
+        return Draws(alone, self.counts, codes[self.order[:, first]])
+
+
+@dataclass(frozen=True)
+class ManyCorrelations:
+    """Correlations of many pairs: ``low`` and ``high`` end 95 % intervals, ``p`` is two-sided.
+
+    ``null`` holds each pair's correlation under every permutation, so that statistics over pairs
+    can be tested too. NaN where one of a pair is constant.
+    """
+
+    r: Float[np.ndarray, " pairs"]
+    low: Float[np.ndarray, " pairs"]
+    high: Float[np.ndarray, " pairs"]
+    p: Float[np.ndarray, " pairs"]
+    null: Float[np.ndarray, "permutations pairs"]
+
+
+def correlate_many(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    covariates: Float[np.ndarray, "covariates items"],
+    draws: Draws,
+    *,
+    ranks: bool = False,
+) -> ManyCorrelations:
+    """Estimate each pair's (partial) correlation with a scenario-clustered interval and p.
+
+    The intervals are those of ``correlation_estimate`` and ``partial_correlation_estimate``
+    (Fisher z, t at scenarios - 2 - covariates degrees of freedom), p their permutation p. With
+    ``ranks`` it is Spearman's correlation: of ranks, taken anew in every resample, covariates
+    included. No covariate is an array of no rows.
+    """
+    draws.clusters.check(x=x, y=y, covariates=covariates)
+    resampled = _resampled_ranks if ranks else _resampled_values
+    spread = resampled(x, y, covariates, draws)
+    if ranks:
+        x, y, covariates = (rankdata(each, axis=-1) for each in (x, y, covariates))
+    basis = covariate_basis(covariates)
+    x, y = residuals(x, basis), residuals(y, basis)
+    r = pearson(x, y)
+    null = _permuted(x, y, basis, draws)
+    beyond = (np.abs(null) >= np.abs(r) - 1e-12).sum(0)
+    df = draws.clusters.n_clusters - 2 - len(basis)
+    bounds = np.full((2, len(r)), np.nan)
+    for pair in np.flatnonzero(np.isfinite(r)):
+        bounds[:, pair] = fisher_interval(float(r[pair]), spread[:, pair], df)
+    p = np.where(np.isfinite(r), (beyond + 1) / (len(null) + 1), np.nan)
+    return ManyCorrelations(r, bounds[0], bounds[1], p, null)
+
+
+def _resampled_values(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    covariates: Float[np.ndarray, "covariates items"],
+    draws: Draws,
+) -> Float[np.ndarray, "resamples pairs"]:
+    """Return partial correlations with every scenario counted as often as it was drawn.
+
+    All sums of products are made once per scenario and added up by the counts.
+    """
+    basis = covariate_basis(covariates)
+    x, y = (_scaled(residuals(each, basis)) for each in (x, y))
+    w = np.concatenate([np.ones((1, x.shape[1])), basis * np.sqrt(x.shape[1])])
+
+    def total(products: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "resamples ..."]:
+        sums = draws.clusters.sums(products)
+        return np.moveaxis(sums @ draws.counts.T.astype(float), -1, 0)
+
+    return _partial(
+        total(w[:, None] * w),
+        total(w[:, None] * x),
+        total(w[:, None] * y),
+        (total(x * x), total(y * y), total(x * y)),
+    )
+
+
+def _resampled_ranks(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    covariates: Float[np.ndarray, "covariates items"],
+    draws: Draws,
+) -> Float[np.ndarray, "resamples pairs"]:
+    """Return partial rank correlations, every resample ranked anew."""
+    weights = draws.counts[:, draws.clusters.codes]
+    n_resamples, n_items = weights.shape
+    w = np.ones((n_resamples, 1 + len(covariates), n_items))
+    w[:, 1:] = _weighted_ranks(covariates, weights)
+    counted = w * weights[:, None]
+    found = np.empty((n_resamples, len(x)))
+    chunk = max(1, _CHUNK_ELEMENTS // (n_resamples * n_items))
+    for start in range(0, len(x), chunk):
+        part = slice(start, start + chunk)
+        u, v = (_weighted_ranks(each[part], weights) for each in (x, y))
+        cu, cv = np.swapaxes(u, 1, 2), np.swapaxes(v, 1, 2)
+        squares = tuple(
+            np.einsum("ri,rpi,rpi->rp", weights, one, other)
+            for one, other in ((u, u), (v, v), (u, v))
+        )
+        found[:, part] = _partial(
+            counted @ np.swapaxes(w, 1, 2), counted @ cu, counted @ cv, squares
+        )
+    return found
+
+
+def _weighted_ranks(
+    values: Float[np.ndarray, "pairs items"], weights: Int[np.ndarray, "resamples items"]
+) -> Float[np.ndarray, "resamples pairs items"]:
+    """Return each item's rank (ties share their mean rank) when it stands ``weights`` times.
+
+    Ranks are less their mean, (items + 1) / 2, and divided by the number of items.
+    """
+    n_resamples, n_items = weights.shape
+    ranks = np.empty((n_resamples, len(values), n_items))
+    below = np.zeros((n_resamples, n_items + 1))
+    for pair, each in enumerate(values):
+        order = np.argsort(each, kind="stable")
+        sorted_values = each[order]
+        np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+        first = np.searchsorted(sorted_values, each, side="left")
+        after = np.searchsorted(sorted_values, each, side="right")
+        ranks[:, pair] = (below[:, first] + below[:, after] + 1) / 2
+    total = weights.sum(1)[:, None, None]
+    return (ranks - (total + 1) / 2) / total
+
+
+def _partial(
+    ww: Float[np.ndarray, "resamples columns columns"],
+    wx: Float[np.ndarray, "resamples columns pairs"],
+    wy: Float[np.ndarray, "resamples columns pairs"],
+    squares: tuple[Float[np.ndarray, "resamples pairs"], ...],
+) -> Float[np.ndarray, "resamples pairs"]:
+    """Return correlations of what W = (1, covariates) leaves: V'V - V'W (W'W)^+ W'V."""
+    inverse = np.linalg.pinv(ww, rcond=_NOTHING_LEFT, hermitian=True)
+    bx, by = inverse @ wx, inverse @ wy
+    xx, yy, xy = squares
+    left = (
+        xx - np.einsum("rkp,rkp->rp", wx, bx),
+        yy - np.einsum("rkp,rkp->rp", wy, by),
+        xy - np.einsum("rkp,rkp->rp", wx, by),
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = left[2] / np.sqrt(left[0] * left[1])
+    return np.asarray(np.clip(r, -1.0, 1.0))
+
+
+def _permuted(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    basis: Float[np.ndarray, "rank items"],
+    draws: Draws,
+) -> Float[np.ndarray, "permutations pairs"]:
+    """Return correlations of residuals, x dealt out anew and freed of the covariates again.
+
+    Freedman & Lane (1983). y is free of the covariates already, so that only the length of the
+    permuted x changes.
+    """
+    null = np.full((len(draws.order), len(x)), np.nan)
+    for pair, (one, other) in enumerate(zip(x, y, strict=True)):
+        size = np.linalg.norm(one) * np.linalg.norm(other)
+        if size == 0:
+            continue
+        moved = one[draws.order]
+        taken = ((moved @ basis.T) ** 2).sum(1) / (one @ one)
+        null[:, pair] = moved @ other / size / np.sqrt(np.maximum(1 - taken, _NOTHING_LEFT))
+    return null
+
+
+def _scaled(x: Float[np.ndarray, "pairs items"]) -> Float[np.ndarray, "pairs items"]:
+    """Return rows of variance 1, those that are zero left alone: sums then share one size."""
+    size = x.std(-1, keepdims=True)
+    return np.asarray(x / np.where(size > 0, size, 1.0))
