@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from entangle_lens.directions import Direction, fit_difference_of_means
     from entangle_lens.errors import EntangleError
-    from entangle_lens.interventions import ablate
+    from entangle_lens.export import (
+        export_gguf,
+        hooked,
+        import_gguf,
+        import_repeng,
+        import_steering_vectors,
+        load_directions,
+        orthogonalise_checkpoint,
+        orthogonalised,
+        save_directions,
+        verify_checkpoint,
+    )
+    from entangle_lens.interventions import ablate, applied
     from entangle_lens.models import load
+    from entangle_lens.results.comparison import InterventionComparison, compare
     from entangle_lens.results.panel import RatingAnalysis, analyse_ratings
     from entangle_lens.results.run_folder import load_direction
     from entangle_lens.results.study import Study, study
@@ -24,36 +37,62 @@ _HOMES = {
     "Direction": "directions",
     "EntangleError": "errors",
     "Estimate": "statistics",
+    "InterventionComparison": "results.comparison",
     "RatingAnalysis": "results.panel",
     "Scale": "stimuli",
     "Stimuli": "stimuli",
     "Study": "results.study",
     "ablate": "interventions",
+    "applied": "interventions",
     "analyse_ratings": "results.panel",
     "check_stimuli": "stimuli",
+    "compare": "results.comparison",
+    "export_gguf": "export",
     "fit_difference_of_means": "directions",
+    "hooked": "export",
+    "import_gguf": "export",
+    "import_repeng": "export",
+    "import_steering_vectors": "export",
     "load": "models",
     "load_direction": "results.run_folder",
+    "load_directions": "export",
     "load_stimuli": "stimuli",
+    "orthogonalise_checkpoint": "export",
+    "orthogonalised": "export",
+    "save_directions": "export",
     "study": "results.study",
+    "verify_checkpoint": "export",
 }
 
 __all__ = [
     "Direction",
     "EntangleError",
     "Estimate",
+    "InterventionComparison",
     "RatingAnalysis",
     "Scale",
     "Stimuli",
     "Study",
     "ablate",
+    "applied",
     "analyse_ratings",
     "check_stimuli",
+    "compare",
+    "export_gguf",
     "fit_difference_of_means",
+    "hooked",
+    "import_gguf",
+    "import_repeng",
+    "import_steering_vectors",
     "load",
     "load_direction",
+    "load_directions",
     "load_stimuli",
+    "orthogonalise_checkpoint",
+    "orthogonalised",
+    "save_directions",
     "study",
+    "verify_checkpoint",
 ]
 
 

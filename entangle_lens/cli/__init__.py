@@ -11,11 +11,11 @@ from typing import Any
 
 import typer
 
-from entangle_lens.cli import measure, multiverse, organism, ratings, stimuli
+from entangle_lens.cli import measure, multiverse, organism, ratings, repair, stimuli
 from entangle_lens.cli.app import app
 from entangle_lens.errors import EntangleError
 
-__all__ = ["app", "main", "measure", "multiverse", "organism", "ratings", "stimuli"]
+__all__ = ["app", "main", "measure", "multiverse", "organism", "ratings", "repair", "stimuli"]
 
 # Click's UsageError, of whichever click this typer carries.
 _UsageError: Any = typer.BadParameter.__base__

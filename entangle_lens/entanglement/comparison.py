@@ -56,7 +56,7 @@ class Comparison:
     """All interventions on all item sets, the clean run first; ``recommended`` by pair.
 
     The recommended one is chosen by the same rule as layers and settings, on held-out pairs: None
-    where none passes the filters.
+    where none passes the filters, or where the values are not entangled.
     """
 
     rows: tuple[Compared, ...]
@@ -98,7 +98,8 @@ def compare_interventions(
         chosen = bench.chosen(secondary, methods)
         rows += bench.judge(chosen)
         passing = [each for each in chosen if each.passes and each.candidate.method in methods]
-        recommended[item_set.name] = best(passing).candidate.method if passing else None
+        wanted = passing and bench.entangled == "entangled"
+        recommended[item_set.name] = best(passing).candidate.method if wanted else None
     return Comparison(tuple(rows), recommended, entangled)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from entangle_lens.directions import LayerDirections, fit_difference_of_means, unit, validate
 from entangle_lens.entanglement.design import MORAL, Design

@@ -14,6 +14,7 @@ from entangle_lens.entanglement.embedding import Embed, EmbeddingMeasure, measur
 from entangle_lens.entanglement.outcomes import Yardstick
 from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.ratings import rate_and_project
+from entangle_lens.entanglement.reliability import Reliability, measure_reliability
 from entangle_lens.entanglement.repair import (
     ALL_LAYERS_ARM,
     DEFAULT_ARM,
@@ -21,7 +22,6 @@ from entangle_lens.entanglement.repair import (
     Repair,
     measure_repair,
 )
-from entangle_lens.entanglement.reliability import Reliability, measure_reliability
 from entangle_lens.entanglement.residual import (
     ResidualMeasure,
     fit_directions,

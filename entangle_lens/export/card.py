@@ -59,7 +59,8 @@ no other code.
 
     entangle-lens repair --verify FOLDER
 
-measures from the weights how much of the basis each of them still writes.
+measures from the weights how much of the basis each of them still writes, and takes the ratings
+above again.
 
 ## Licence
 

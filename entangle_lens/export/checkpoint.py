@@ -21,7 +21,7 @@ from entangle_lens.export.card import RepairCard, render_readme
 from entangle_lens.export.folders import check_folders, copy_the_rest, staged
 from entangle_lens.export.layout import Layout, Writer, read_layout
 from entangle_lens.export.orthogonal import Projection, before_norm, before_stream, orthonormal
-from entangle_lens.export.shards import Checkpoint, open_weights, write_shards
+from entangle_lens.export.shards import Checkpoint, open_weights, read_json, write_shards
 
 REPAIR, BASIS = "repair.json", "repair/basis.safetensors"  # a file beside the weights is loaded
 FORMAT = "entangle_lens repair 1"
@@ -63,14 +63,7 @@ def orthogonalise_checkpoint(
             a repaired checkpoint itself, or an output folder that is in use.
     """
     source, out = Path(source_folder), Path(out_folder)
-    check_folders(source, out)
-    weights = open_weights(source)
-    if (source / REPAIR).exists():
-        raise EntangleError(
-            f"{str(source)!r} is a repaired checkpoint, and a second removal can bring back part "
-            "of the first; repair the original with all directions at once"
-        )
-    layout = read_layout(weights.stored, weights.config, str(source))
+    weights, layout = check_repairable(source, out)
     rows = orthonormal(basis)
     check_shapes(weights, layout, int(rows.shape[1]))
     editor = _Editor(weights, layout, rows, strength, _new_dtypes(weights, layout, dtype))
@@ -78,11 +71,35 @@ def orthogonalise_checkpoint(
         copy_the_rest(source, stage)
         write_shards(stage, editor.n_bytes, editor.tensor)
         _write_config(stage, weights.config, dtype)
-        facts = _write_basis(stage, rows, layout, card, strength)
-        (stage / "README.md").write_text(render_readme(card, facts, source), encoding="utf-8")
-        text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
-        (stage / REPAIR).write_text(text, encoding="utf-8")
+        _write_card(stage, source, card, _write_basis(stage, rows, layout, card, strength))
     return out
+
+
+def check_repairable(source: Path, out: Path) -> tuple[Checkpoint, Layout]:
+    """Open a checkpoint that can be repaired into ``out``; nothing but headers is read.
+
+    Raises:
+        EntangleError: as :func:`orthogonalise_checkpoint`, but for the basis.
+    """
+    check_folders(source, out)
+    weights = open_weights(source)
+    if (source / REPAIR).exists():
+        raise EntangleError(
+            f"{str(source)!r} is a repaired checkpoint, and a second removal can bring back part "
+            "of the first; repair the original with all directions at once"
+        )
+    return weights, read_layout(weights.stored, weights.config, str(source))
+
+
+def record_measures(
+    folder: Path, source_folder: Path, card: RepairCard, measured: Mapping[str, Any]
+) -> None:
+    """Write a repaired checkpoint's card anew, with what has been measured on it since.
+
+    ``measured`` stands in ``repair.json`` under that name, for whoever measures again.
+    """
+    facts = {**read_json(folder / REPAIR), **card.as_dict(), "measured": dict(measured)}
+    _write_card(folder, source_folder, card, facts)
 
 
 @dataclass(frozen=True)
@@ -169,6 +186,12 @@ def _write_config(stage: Path, config: Mapping[str, Any], dtype: torch.dtype | N
                 if dtype is not None and key in level:
                     level[key] = str(dtype).removeprefix("torch.")
     (stage / "config.json").write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_card(folder: Path, source: Path, card: RepairCard, facts: Mapping[str, Any]) -> None:
+    (folder / "README.md").write_text(render_readme(card, facts, source), encoding="utf-8")
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    (folder / REPAIR).write_text(text, encoding="utf-8")
 
 
 def _write_basis(

@@ -58,6 +58,8 @@ def without_nan(value: Any) -> Any:
     """Replace NaN by None everywhere: JSON knows no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,6 +1,7 @@
 """Every experiment and notebook runs from start to end, as a user would run it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,27 @@ def test_calibration_of_the_statistics_holds_and_shows_the_usual_ways_failing(tm
     assert (tmp_path / "statistics.html").exists()
 
 
+def shows_the_leak_and_a_report(shown):
+    assert "not entangled" not in shown
+    assert "entangled, " in shown or '"entangled' in shown or ">entangled<" in shown
+    assert "report.html" in shown
+
+
+def shows_naive_claims_and_what_holds(shown):
+    for found in ("entangled", "not entangled", "repaired", "seeming repair", "no claim"):
+        assert f"<td>{found}</td>" in shown, found
+    assert "items are treated as independent draws" in shown
+    naive, held = [float(share) for share in re.findall(r"([\d.]+)% ±", shown)][4:6]
+    assert naive > 12
+    assert held < 8
+
+
+SHOWS = {
+    "01_quickstart": shows_the_leak_and_a_report,
+    "02_statistics": shows_naive_claims_and_what_holds,
+}
+
+
 @pytest.mark.parametrize(
     "notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem
 )
@@ -58,7 +80,5 @@ def test_notebook_runs(notebook, tmp_path):
     NotebookClient(
         loaded, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
-    shown = json.dumps([cell.get("outputs", []) for cell in loaded.cells])
-    assert "not entangled" not in shown
-    assert "entangled, " in shown or '"entangled' in shown or ">entangled<" in shown
-    assert "report.html" in shown
+    outputs = [cell.get("outputs", []) for cell in loaded.cells]
+    SHOWS[notebook.stem](json.dumps(outputs, ensure_ascii=False))

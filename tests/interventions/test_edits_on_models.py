@@ -25,7 +25,15 @@ from entangle_lens.running import (
 )
 
 LAYER, N_NEW = 1, 5
-KINDS = ("at prompt", "at last", "at generated", "gated", "gated lower", "prompt shift", "per token")
+KINDS = (
+    "at prompt",
+    "at last",
+    "at generated",
+    "gated",
+    "gated lower",
+    "prompt shift",
+    "per token",
+)
 
 
 @pytest.fixture(scope="module")

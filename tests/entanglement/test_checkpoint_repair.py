@@ -1,0 +1,178 @@
+"""What a checkpoint is freed of: chosen under all questions, on held-out pairs."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import entangle_lens as el
+from entangle_lens.directions import Direction, Quality
+from entangle_lens.entanglement.checkpoint_basis import (
+    Removable,
+    RepairChoice,
+    check_method,
+    choose_repair,
+    removable_of,
+    repair_methods,
+)
+from entangle_lens.entanglement.checkpoint_costs import Costs, warnings_of
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.validation import Candidate, Validation
+from entangle_lens.errors import EntangleError
+from entangle_lens.models import info
+from entangle_lens.stimuli import load_stimuli
+
+REMOVABLE = Removable("moral", ("grammar",), 2, "difference of means", 1.0, True, torch.eye(8)[:1])
+GOOD = Quality(0.95, 3.0, 0.9)
+
+
+def choice(*left, valid=True, kept=1.0, kl=0.0):
+    """A choice with what is left under each question."""
+    nothing = Candidate("a test", "full mode", 2, ())
+    return RepairChoice(
+        replace(REMOVABLE, valid=valid),
+        {f"q{number}": Validation(nothing, each, kept, kl) for number, each in enumerate(left)},
+    )
+
+
+def direction(layer=2, question="grammar", quality=GOOD, axis=0):
+    vector = 3 * torch.eye(8)[axis]
+    return Direction("moral", question, layer, vector, torch.zeros(8), quality)
+
+
+def behaviour(leak, accuracy, moral_accuracy, reference=0.0):
+    numbers = {"leak": leak, "accuracy": accuracy, "moral_accuracy": moral_accuracy}
+    estimates = {name: SimpleNamespace(value=value) for name, value in numbers.items()}
+    return SimpleNamespace(
+        **estimates,
+        reference=SimpleNamespace(value=reference),
+        item_set=SimpleNamespace(secondary="grammar"),
+    )
+
+
+def costs(*numbers, **options):
+    return Costs({"moral_grammar": behaviour(*numbers, **options)}, 0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    model = el.load()
+    return model, load_stimuli(info(model).stimuli), Design.make(quick=True)
+
+
+def test_sum_over_questions_decides_and_not_the_best_of_one():
+    balanced, lopsided = choice(0.2, 0.2), choice(0.0, 0.5)
+    assert balanced.rank < lopsided.rank
+    assert choice(-0.3, 0.3).rank > balanced.rank
+
+
+def test_what_passes_comes_before_what_leaves_less():
+    failing = choice(0.0, 0.0, kl=0.2)
+    assert choice(0.4, 0.4).rank < failing.rank
+    assert choice(0.4, 0.4).passes
+    assert choice(0.4, 0.4).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"kl": 0.2}, ["KL on neutral prompts is 0.20 (at most 0.1)"]),
+        ({"valid": False}, ["the direction is not valid at layer 2 (held-out AUC 1.00)"]),
+        (
+            {"kept": 0.5},
+            [
+                "q0 ratings keep 50% of their d' on own pairs",
+                "q1 ratings keep 50% of their d' on own pairs",
+            ],
+        ),
+    ],
+)
+def test_failures_are_named_once_each(spoilt, said):
+    failed = choice(0.1, 0.1, **spoilt)
+    assert not failed.passes
+    assert list(failed.failures) == said
+
+
+def test_one_failing_question_fails_the_choice():
+    passing = choice(0.1, 0.1)
+    spoilt = replace(passing.validations["q1"], kept=0.5)
+    one = RepairChoice(passing.removable, {**passing.validations, "q1": spoilt})
+    assert not one.passes
+
+
+def test_directions_of_a_layer_become_one_orthonormal_basis():
+    both = removable_of([direction(), direction(question="economic", axis=3)], 6)
+    assert torch.allclose(both.basis @ both.basis.T, torch.eye(2).double())
+    assert both.questions == ("grammar", "economic")
+    assert both.valid
+    alone = removable_of([direction(), direction(question="economic")], 6)
+    assert alone.basis.shape == (1, 8)
+
+
+def test_direction_is_valid_below_the_last_fifth_where_it_reads_its_value():
+    assert removable_of([direction(layer=3)], 6).valid
+    assert not removable_of([direction(layer=5)], 6).valid
+    assert not removable_of([direction(quality=Quality(0.6, 3.0, 0.9))], 6).valid
+    assert not removable_of([direction(quality=Quality(0.95, 3.0, 0.2))], 6).valid
+    unknown = Quality(float("nan"), float("nan"), float("nan"))
+    assert not removable_of([direction(quality=unknown)], 6).valid
+
+
+def test_directions_of_several_layers_are_refused():
+    with pytest.raises(EntangleError, match="layers 1, 2 were given; one layer was expected"):
+        removable_of([direction(1), direction(2)], 6)
+    with pytest.raises(EntangleError, match="layers none"):
+        removable_of([], 6)
+
+
+def test_warnings_name_what_a_reader_must_not_miss():
+    before = costs(0.5, 0.9, 1.0)
+    assert warnings_of(before, costs(0.05, 0.92, 0.97)) == []
+    assert "More than half of the leak" in warnings_of(before, costs(0.3, 0.9, 1.0))[0]
+    assert "The grammar rating is damaged" in warnings_of(before, costs(0.0, 0.6, 1.0))[0]
+    assert "moral rating itself is damaged" in warnings_of(before, costs(0.0, 0.9, 0.7))[0]
+    assert "moral rating itself is lost" in warnings_of(before, costs(0.0, 0.9, -0.1))[0]
+
+
+def test_ratings_that_no_longer_vary_are_warned_of():
+    nan = float("nan")
+    said = warnings_of(costs(0.5, 0.9, 1.0), costs(nan, nan, nan))
+    assert len(said) == 3
+    assert "lost" in said[-1]
+
+
+def test_leak_is_measured_from_peoples():
+    before = costs(0.5, 0.9, 1.0, reference=0.45)
+    assert "More than half" in warnings_of(before, costs(0.3, 0.9, 1.0))[0]
+    assert warnings_of(before, costs(0.46, 0.9, 1.0)) == []
+
+
+def test_methods_are_the_questions_and_their_unions(asked):
+    _, stimuli, _ = asked
+    known = repair_methods(stimuli)
+    assert known == ("pooled", "moral", "grammar", "economic", "subspace", "best")
+    with pytest.raises(EntangleError, match="'magic' is unknown; choose one of: pooled, moral"):
+        check_method("magic", stimuli)
+
+
+def test_choice_on_an_entangled_organism_passes_where_the_direction_is_valid(asked):
+    chosen = choose_repair(*asked, "grammar")
+    assert chosen.passes
+    assert chosen.removable.questions == ("grammar",)
+    assert chosen.removable.layer in (2, 3)  # at 0 and 1 nothing is read, 4 and 5 are left out
+    assert all(abs(each.left) < 0.2 for each in chosen.validations.values())
+    at_zero = choose_repair(*asked, "grammar", layer=0)
+    assert not at_zero.passes
+    assert "not valid at layer 0" in at_zero.failures[0]
+    assert all(abs(each.left) > 0.5 for each in at_zero.validations.values())
+
+
+def test_subspace_spans_what_single_contexts_remove(asked):
+    chosen = choose_repair(*asked, "subspace", layer=2).removable
+    assert chosen.method == "subspace, class means"
+    assert len(chosen.basis) in (2, 3, 4)
+    pooled = choose_repair(*asked, "pooled", layer=2).removable
+    inside = (pooled.basis @ chosen.basis.T).norm()
+    drawn = torch.nn.functional.normalize(torch.randn(1, pooled.basis.shape[1]).double())
+    assert inside > 0.99 > 0.6 > (drawn @ chosen.basis.T).norm()
