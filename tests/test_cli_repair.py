@@ -16,6 +16,7 @@ import entangle_lens
 from entangle_lens import cli
 from entangle_lens.directions import Direction, Quality
 from entangle_lens.entanglement.checkpoint_basis import Removable, RepairChoice
+from entangle_lens.entanglement.checkpoint_costs import Costs
 from entangle_lens.export import save_directions
 from entangle_lens.models import info, load, load_plain
 from entangle_lens.results import repair_checkpoint
@@ -70,7 +71,7 @@ def measured(folder):
 def written(tmp_path_factory):
     """The default organism repaired: its folder and what was printed."""
     out = tmp_path_factory.mktemp("repair") / "deep" / "repaired"
-    code, printed, err = run("--quick", "--layer", 2, "--out", out)
+    code, printed, err = run("--quick", "--method", "economic", "--layer", 3, "--out", out)
     assert code == 0, err
     return out, printed
 
@@ -268,8 +269,9 @@ def test_folders_that_will_not_do_are_refused(written, tmp_path):
 
 def test_failure_after_writing_leaves_nothing(tmp_path, monkeypatch):
     removable = Removable("moral", ("economic",), 2, "a test", 1.0, True, torch.eye(128)[:1])
+    nothing = Costs({}, 0.0, 1.0)
     decided = repair_checkpoint._Decided(
-        ENTANGLED, "r", "float32", RepairChoice(removable, {}), None, None, None
+        ENTANGLED, "r", "float32", RepairChoice(removable, {}), nothing, nothing, None
     )
     monkeypatch.setattr(repair_checkpoint, "_decide", lambda *_: decided)
 
@@ -279,5 +281,5 @@ def test_failure_after_writing_leaves_nothing(tmp_path, monkeypatch):
         raise entangle_lens.EntangleError("out of luck")
 
     monkeypatch.setattr(repair_checkpoint, "measure_costs", fail)
-    refused(run("--quick", "--layer", 2, "--out", tmp_path / "mine"), "out of luck")
+    refused(run("--quick", "--out", tmp_path / "mine"), "out of luck")
     assert list(tmp_path.iterdir()) == []

@@ -85,6 +85,8 @@ def repair(
         progress=True,
     )
     say(str(written))
+    if not written.choice.passes and direction is None and method != "best":
+        say("--method best looks for a removal that passes in every context.")
     say(f"\ncheckpoint: {written.folder}")
 
 

@@ -36,6 +36,7 @@ from entangle_lens.entanglement.selection import (
 )
 from entangle_lens.entanglement.side_effects import ACCEPTED_KL
 from entangle_lens.entanglement.validation import MIN_KEPT, Candidate, Validation, Validator
+from entangle_lens.entanglement.verdict import MIN_SPREAD_KEPT
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.orthogonal import orthonormal
 from entangle_lens.interventions import full_ablation
@@ -97,6 +98,8 @@ class RepairChoice:
                 said.append(f"KL on neutral prompts is {each.kl:.2f} (at most {ACCEPTED_KL:g})")
             if not each.kept >= MIN_KEPT:
                 said.append(f"{question} ratings keep {each.kept:.0%} of their d' on own pairs")
+            if not each.gap >= MIN_SPREAD_KEPT:
+                said.append(f"{question} ratings keep {each.gap:.0%} of their gap on own pairs")
         return tuple(dict.fromkeys(said))
 
 

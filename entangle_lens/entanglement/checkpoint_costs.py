@@ -15,6 +15,7 @@ from entangle_lens.entanglement.side_effects import share_of_minimal_pairs
 from entangle_lens.entanglement.verdict import (
     HALF,
     MAX_ACCURACY_LOSS,
+    MIN_SPREAD_KEPT,
     Judgement,
     judge_entanglement,
 )
@@ -42,6 +43,10 @@ class Costs:
         """Return r for the leak, the secondary accuracy and the moral accuracy of one pair."""
         found = self.behaviour[pair]
         return {name: float(getattr(found, name).value) for name in MEASURES}
+
+    def spread(self, pair: str) -> float:
+        """Return the standard deviation of the secondary ratings over items, in rating points."""
+        return float(self.behaviour[pair].secondary.mean.std())
 
     def judgements(self) -> dict[str, Judgement]:
         """Apply the rule for entanglement to every pair."""
@@ -102,6 +107,12 @@ def warnings_of(before: Costs, after: Costs) -> list[str]:
             said.append(
                 f"The {secondary} rating is damaged: its accuracy falls from "
                 f"{one['accuracy']:.2f} to {two['accuracy']:.2f}."
+            )
+        spread, kept = before.spread(pair), after.spread(pair)
+        if kept < MIN_SPREAD_KEPT * spread:
+            said.append(
+                f"The {secondary} rating is flattened: it keeps {kept / spread:.0%} of its spread "
+                "over items."
             )
     return said + _moral_warnings(before, after)
 

@@ -67,7 +67,13 @@ def record(
     runs (``hooks``), and of the checkpoint (``after``).
     """
     validation = {
-        name: {"left": each.left, "kept": each.kept, "kl": each.kl, "passed": each.passes}
+        name: {
+            "left": each.left,
+            "kept": each.kept,
+            "gap": each.gap,
+            "kl": each.kl,
+            "passed": each.passes,
+        }
         for name, each in choice.validations.items()
     }
     return without_nan(
@@ -82,7 +88,10 @@ def record(
             "failures": list(choice.failures),
             "validation": validation,
             "pairs": {
-                pair: {state: each.numbers(pair) for state, each in costs.items()}
+                pair: {
+                    state: {**each.numbers(pair), "spread": each.spread(pair)}
+                    for state, each in costs.items()
+                }
                 for pair in costs["after"].behaviour
             },
             "kl": {state: each.kl for state, each in costs.items()},
@@ -131,6 +140,9 @@ def cost_lines(before: Costs, after: Costs) -> dict[str, float]:
             measure = said.format(secondary=behaviour.item_set.secondary)
             rows[f"{measure}, the original"] = before.numbers(pair)[name]
             rows[f"{measure}, this model"] = after.numbers(pair)[name]
+        spread = f"spread of the {behaviour.item_set.secondary} ratings over items"
+        rows[f"{spread}, the original"] = before.spread(pair)
+        rows[f"{spread}, this model"] = after.spread(pair)
     rows["mean KL on neutral prompts, nats"] = after.kl
     rows["minimal pairs right, the original"] = before.minimal_pairs
     rows["minimal pairs right, this model"] = after.minimal_pairs

@@ -1,13 +1,15 @@
 """What a checkpoint is freed of: chosen under all questions, on held-out pairs."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import entangle_lens as el
 from entangle_lens.directions import Direction, Quality
+from entangle_lens.entanglement.behaviour import Behaviour, Reference
 from entangle_lens.entanglement.checkpoint_basis import (
     Removable,
     RepairChoice,
@@ -18,21 +20,24 @@ from entangle_lens.entanglement.checkpoint_basis import (
 )
 from entangle_lens.entanglement.checkpoint_costs import Costs, warnings_of
 from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.ratings import Ratings
 from entangle_lens.entanglement.validation import Candidate, Validation
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import info
-from entangle_lens.stimuli import load_stimuli
+from entangle_lens.statistics import Estimate
+from entangle_lens.stimuli import ItemSet, load_stimuli
 
 REMOVABLE = Removable("moral", ("grammar",), 2, "difference of means", 1.0, True, torch.eye(8)[:1])
 GOOD = Quality(0.95, 3.0, 0.9)
 
 
-def choice(*left, valid=True, kept=1.0, kl=0.0):
+def choice(*left, valid=True, **spoilt):
     """A choice with what is left under each question."""
     nothing = Candidate("a test", "full mode", 2, ())
+    found = {"kept": 1.0, "gap": 1.0, "kl": 0.0, **spoilt}
     return RepairChoice(
         replace(REMOVABLE, valid=valid),
-        {f"q{number}": Validation(nothing, each, kept, kl) for number, each in enumerate(left)},
+        {f"q{number}": Validation(nothing, each, **found) for number, each in enumerate(left)},
     )
 
 
@@ -41,18 +46,25 @@ def direction(layer=2, question="grammar", quality=GOOD, axis=0):
     return Direction("moral", question, layer, vector, torch.zeros(8), quality)
 
 
-def behaviour(leak, accuracy, moral_accuracy, reference=0.0):
+def costs(leak, accuracy, moral_accuracy, reference=0.0, spread=1.0):
+    """What one pair measures like, in the places where it is looked for."""
+    items = np.resize([-spread, spread], 20)
+    ratings = Ratings("grammar", (), items[None], items[None], items[None])
     numbers = {"leak": leak, "accuracy": accuracy, "moral_accuracy": moral_accuracy}
-    estimates = {name: SimpleNamespace(value=value) for name, value in numbers.items()}
-    return SimpleNamespace(
+    estimates = {
+        name: Estimate(value, value, value, 0.01, 20, 20, "a test")
+        for name, value in numbers.items()
+    }
+    table = pd.DataFrame({"item_id": [], "scenario_id": [], "text": [], "moral": [], "level": []})
+    found = Behaviour(
+        ItemSet("grammar", table),
+        ratings,
+        ratings,
+        entanglement=estimates["leak"],
+        reference=Reference(reference, "a test", None),
         **estimates,
-        reference=SimpleNamespace(value=reference),
-        item_set=SimpleNamespace(secondary="grammar"),
     )
-
-
-def costs(*numbers, **options):
-    return Costs({"moral_grammar": behaviour(*numbers, **options)}, 0.0, 1.0)
+    return Costs({"moral_grammar": found}, 0.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +143,8 @@ def test_warnings_name_what_a_reader_must_not_miss():
     assert warnings_of(before, costs(0.05, 0.92, 0.97)) == []
     assert "More than half of the leak" in warnings_of(before, costs(0.3, 0.9, 1.0))[0]
     assert "The grammar rating is damaged" in warnings_of(before, costs(0.0, 0.6, 1.0))[0]
+    flat = warnings_of(before, costs(0.0, 0.9, 1.0, spread=0.4))
+    assert flat == ["The grammar rating is flattened: it keeps 40% of its spread over items."]
     assert "moral rating itself is damaged" in warnings_of(before, costs(0.0, 0.9, 0.7))[0]
     assert "moral rating itself is lost" in warnings_of(before, costs(0.0, 0.9, -0.1))[0]
 
@@ -157,12 +171,12 @@ def test_methods_are_the_questions_and_their_unions(asked):
 
 
 def test_choice_on_an_entangled_organism_passes_where_the_direction_is_valid(asked):
-    chosen = choose_repair(*asked, "grammar")
+    chosen = choose_repair(*asked, "economic")
     assert chosen.passes
-    assert chosen.removable.questions == ("grammar",)
+    assert chosen.removable.questions == ("economic",)
     assert chosen.removable.layer in (2, 3)  # at 0 and 1 nothing is read, 4 and 5 are left out
     assert all(abs(each.left) < 0.2 for each in chosen.validations.values())
-    at_zero = choose_repair(*asked, "grammar", layer=0)
+    at_zero = choose_repair(*asked, "economic", layer=0)
     assert not at_zero.passes
     assert "not valid at layer 0" in at_zero.failures[0]
     assert all(abs(each.left) > 0.5 for each in at_zero.validations.values())
@@ -172,7 +186,9 @@ def test_subspace_spans_what_single_contexts_remove(asked):
     chosen = choose_repair(*asked, "subspace", layer=2).removable
     assert chosen.method == "subspace, class means"
     assert len(chosen.basis) in (2, 3, 4)
-    pooled = choose_repair(*asked, "pooled", layer=2).removable
+    model, stimuli, design = asked
+    pooled = choose_repair(model, stimuli, design, "pooled", layer=2).removable
     inside = (pooled.basis @ chosen.basis.T).norm()
-    drawn = torch.nn.functional.normalize(torch.randn(1, pooled.basis.shape[1]).double())
+    made = torch.Generator().manual_seed(0)
+    drawn = torch.nn.functional.normalize(torch.randn(pooled.basis.shape, generator=made).double())
     assert inside > 0.99 > 0.6 > (drawn @ chosen.basis.T).norm()

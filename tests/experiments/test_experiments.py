@@ -51,6 +51,36 @@ def test_calibration_of_the_statistics_holds_and_shows_the_usual_ways_failing(tm
     assert (tmp_path / "statistics.html").exists()
 
 
+def test_calibration_recovers_what_was_planted(tmp_path):
+    shown = run("calibration.py", "--quick", "--part", "planted", "--out", tmp_path, cwd=tmp_path)
+    assert "all bars met" in shown
+    slope = float(re.search(r"slope of the recovered leak on the true one: ([\d.]+)", shown)[1])
+    assert 0.9 <= slope <= 1.1
+    assert (tmp_path / "planted.html").exists()
+
+
+def test_interventions_are_compared_and_two_repair_both_pairs(tmp_path):
+    few = ("ablation", "LEACE", "subspace, pair differences")
+    options = ("--quick", "--layers", "2", "--methods", *few, "--out", tmp_path / "made")
+    shown = run("compare_interventions.py", *options, cwd=tmp_path)
+    kept = re.search("accuracy kept: (.*)", shown)[1]
+    assert "LEACE" in kept
+    assert "subspace, pair differences" in kept
+    assert (tmp_path / "made/organism-qwen3-entangled/report.html").exists()
+
+
+def test_conva_reaches_its_probability_and_moves_the_moral_rating(tmp_path):
+    shown = run("conva.py", "--quick", cwd=tmp_path)
+    missed = [float(each) for each in re.findall(r"missed by at most ([\d.e-]+)", shown)]
+    assert len(missed) == 2
+    assert max(missed) < 1e-3
+    raised, lowered = (shown.split("raise")[1].split("suppress")[0], shown.split("suppress")[1])
+    for part, sign in ((raised, 1), (lowered, -1)):
+        for before, after in re.findall(r"side ([\d.]+) -> ([\d.]+)", part):
+            assert float(after) > float(before)
+        assert all(sign * float(each) > 0.5 for each in re.findall(r"by moral ([+-][\d.]+)", part))
+
+
 def shows_the_leak_and_a_report(shown):
     assert "not entangled" not in shown
     assert "entangled, " in shown or '"entangled' in shown or ">entangled<" in shown
@@ -66,9 +96,18 @@ def shows_naive_claims_and_what_holds(shown):
     assert held < 8
 
 
+def shows_repairs_and_a_checkpoint(shown):
+    assert shown.count(">repaired<") >= 2
+    assert float(re.search(r"weights against hooks: ([\d.e-]+)", shown)[1]) < 1e-5
+    assert float(re.search(r"weights against the clean model: ([\d.e+-]+)", shown)[1]) > 0.1
+    assert "the repair holds" in shown
+    assert "refused: " in shown
+
+
 SHOWS = {
     "01_quickstart": shows_the_leak_and_a_report,
     "02_statistics": shows_naive_claims_and_what_holds,
+    "03_repair": shows_repairs_and_a_checkpoint,
 }
 
 
