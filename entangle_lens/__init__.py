@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from entangle_lens.models import load
     from entangle_lens.results.comparison import InterventionComparison, compare
     from entangle_lens.results.panel import RatingAnalysis, analyse_ratings
+    from entangle_lens.results.repair_checkpoint import repair
+    from entangle_lens.results.repair_verify import verify_repair
     from entangle_lens.results.run_folder import load_direction
     from entangle_lens.results.study import Study, study
     from entangle_lens.statistics import Estimate
@@ -59,9 +61,11 @@ _HOMES = {
     "load_stimuli": "stimuli",
     "orthogonalise_checkpoint": "export",
     "orthogonalised": "export",
+    "repair": "results.repair_checkpoint",
     "save_directions": "export",
     "study": "results.study",
     "verify_checkpoint": "export",
+    "verify_repair": "results.repair_verify",
 }
 
 __all__ = [
@@ -90,9 +94,11 @@ __all__ = [
     "load_stimuli",
     "orthogonalise_checkpoint",
     "orthogonalised",
+    "repair",
     "save_directions",
     "study",
     "verify_checkpoint",
+    "verify_repair",
 ]
 
 

@@ -21,8 +21,8 @@ def repair(
     method: Annotated[
         str | None,
         typer.Option(
-            help="pooled (over all questions; the default), moral, grammar or economic (where "
-            "that is asked), subspace (their span), or best (of all, on held-out pairs)."
+            help="best (of all, on held-out pairs; the default), pooled (over all questions), moral, "
+            "grammar or economic (where that is asked), or subspace (their span)."
         ),
     ] = None,
     direction: Annotated[
@@ -85,7 +85,7 @@ def repair(
         progress=True,
     )
     say(str(written))
-    if not written.choice.passes and direction is None and method != "best":
+    if not written.choice.passes and direction is None and method not in (None, "best"):
         say("--method best looks for a removal that passes in every context.")
     say(f"\ncheckpoint: {written.folder}")
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.entanglement.checkpoint_basis import (
-    POOLED,
+    BEST,
     Removable,
     RepairChoice,
     check_method,
@@ -65,7 +65,7 @@ def repair(
     Args:
         model: what :func:`entangle_lens.load` takes.
         out: a new or empty folder, written whole or not at all.
-        method: ``pooled`` (the default), a question such as ``grammar``, ``subspace`` or ``best``.
+        method: ``best`` (of all, the default), ``pooled``, a question such as ``grammar``, ``subspace``.
         direction: a file of saved directions to remove, instead of fitting any.
         layer: the layer to fit at, or to take from the file; by default chosen, or the only one.
         stimuli: bundled name or folder; by default those beside the weights, or ``goods``.
@@ -105,7 +105,7 @@ class _Wanted:
     def check(self) -> None:
         """Refuse what can be refused before a model is loaded."""
         if self.direction is None:
-            check_method(self.method or POOLED, self.stimuli)
+            check_method(self.method or BEST, self.stimuli)
             return
         if self.method is not None:
             raise EntangleError(
@@ -170,7 +170,7 @@ def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
             model,
             stimuli,
             design,
-            wanted.method or POOLED,
+            wanted.method or BEST,
             layer=wanted.layer,
             meter=meter,
             progress=progress,
