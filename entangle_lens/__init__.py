@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from entangle_lens.interventions import ablate, applied
     from entangle_lens.models import load
     from entangle_lens.results.comparison import InterventionComparison, compare
+    from entangle_lens.results.multiverse import Multiverse, multiverse
     from entangle_lens.results.panel import RatingAnalysis, analyse_ratings
     from entangle_lens.results.repair_checkpoint import repair
     from entangle_lens.results.repair_verify import verify_repair
@@ -40,6 +41,7 @@ _HOMES = {
     "EntangleError": "errors",
     "Estimate": "statistics",
     "InterventionComparison": "results.comparison",
+    "Multiverse": "results.multiverse",
     "RatingAnalysis": "results.panel",
     "Scale": "stimuli",
     "Stimuli": "stimuli",
@@ -59,6 +61,7 @@ _HOMES = {
     "load_direction": "results.run_folder",
     "load_directions": "export",
     "load_stimuli": "stimuli",
+    "multiverse": "results.multiverse",
     "orthogonalise_checkpoint": "export",
     "orthogonalised": "export",
     "repair": "results.repair_checkpoint",
@@ -73,6 +76,7 @@ __all__ = [
     "EntangleError",
     "Estimate",
     "InterventionComparison",
+    "Multiverse",
     "RatingAnalysis",
     "Scale",
     "Stimuli",
@@ -92,6 +96,7 @@ __all__ = [
     "load_direction",
     "load_directions",
     "load_stimuli",
+    "multiverse",
     "orthogonalise_checkpoint",
     "orthogonalised",
     "repair",

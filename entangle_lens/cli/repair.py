@@ -21,8 +21,8 @@ def repair(
     method: Annotated[
         str | None,
         typer.Option(
-            help="best (of all, on held-out pairs; the default), pooled (over all questions), moral, "
-            "grammar or economic (where that is asked), or subspace (their span)."
+            help="best (of all, on held-out pairs; the default), pooled (over all questions), "
+            "moral, grammar or economic (where that is asked), or subspace (their span)."
         ),
     ] = None,
     direction: Annotated[

@@ -89,8 +89,8 @@ def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
         pair=pair,
         scenario_ids=tuple(items["scenario_id"].astype(str)),
         covariates={
-            "words": items["text"].str.split().str.len().to_numpy(dtype=float),
-            "characters": items["text"].str.len().to_numpy(dtype=float),
+            "words": np.asarray([float(len(text.split())) for text in items["text"]]),
+            "characters": np.asarray([float(len(text)) for text in items["text"]]),
             "level": items["level"].to_numpy(dtype=float),
         },
         moral=moral,

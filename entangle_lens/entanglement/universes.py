@@ -90,10 +90,10 @@ def layer_rules(evidence: Evidence) -> list[tuple[str, float]]:
         (MIDDLE, layers[len(layers) // 2]),
     ):
         if layer is not None and layer not in [taken for _, taken in rules]:
-            rules.append((rule, layer))
+            rules.append((rule, float(layer)))
     if len(layers) > 1:
         rules.append((MEAN, float("nan")))
-        rules += [(LARGEST, layer) for layer in layers]
+        rules += [(LARGEST, float(layer)) for layer in layers]
     return rules
 
 

@@ -65,7 +65,7 @@ def repair(
     Args:
         model: what :func:`entangle_lens.load` takes.
         out: a new or empty folder, written whole or not at all.
-        method: ``best`` (of all, the default), ``pooled``, a question such as ``grammar``, ``subspace``.
+        method: ``best`` (the default), ``pooled``, a question such as ``grammar``, or ``subspace``.
         direction: a file of saved directions to remove, instead of fitting any.
         layer: the layer to fit at, or to take from the file; by default chosen, or the only one.
         stimuli: bundled name or folder; by default those beside the weights, or ``goods``.

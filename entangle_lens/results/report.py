@@ -8,21 +8,26 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from entangle_lens.entanglement.evidence import gather_evidence
+from entangle_lens.entanglement.multiverse import explore
 from entangle_lens.entanglement.study import Findings
 from entangle_lens.entanglement.verdict import RULE
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.figures.study import all_figures
 from entangle_lens.results.figures.style import TITLES
 from entangle_lens.results.html import figures_html, table_html, template
+from entangle_lens.results.multiverse_tables import headline, shown_curves, shown_moves
 from entangle_lens.results.reliability import shown_reliability, shown_wordings
 from entangle_lens.results.tables import all_tables
 
+_N_DRAWS = 200  # of the multiverse's intervals; ``entangle-lens multiverse`` draws more
 _SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
 
 
 def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]) -> str:
     """Return the report as HTML, plotly included."""
     tables = all_tables(findings)
+    universes = explore(gather_evidence(tables), manifest["seed"], _N_DRAWS)
     return template("report.html.jinja").render(
         about=about,
         manifest=manifest,
@@ -40,10 +45,13 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
             for name, each in findings.pairs.items()
         ],
         figures=figures_html(all_figures(findings)),
+        multiverse_headline=headline(universes),
         tables={
             "summary": table_html(_summary(tables["summary"])),
             "reliability": table_html(shown_reliability(findings)),
             "wordings": table_html(shown_wordings(findings)),
+            "multiverse": table_html(shown_curves(universes)),
+            "moves": table_html(shown_moves(universes)),
             "repair": _repairs(tables["repair"]),
             "layer_sweep": table_html(_sweep(tables["layer_sweep"])),
             "side_effects": table_html(_rounded(tables["side_effects"])),

@@ -1,0 +1,169 @@
+"""Every universe against the plain computation in pandas and scipy, from a run's own tables."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import entangle_lens as el
+from entangle_lens import cli
+
+
+@pytest.fixture(scope="module")
+def found(run_folder):
+    return el.multiverse(run_folder)
+
+
+@pytest.fixture(scope="module")
+def tables(run_folder):
+    names = ("items", "ratings", "projections", "layers")
+    return {name: pd.read_parquet(run_folder / f"tables/{name}.parquet") for name in names}
+
+
+def plainly(tables, universe):
+    """One universe of the ratings, written out."""
+    items = tables["items"].query("pair == @universe.pair").set_index("item_id")
+    rows = tables["ratings"].query("pair == @universe.pair")
+    if universe.prompts.startswith("paraphrase "):
+        rows = rows[rows["paraphrase"] == universe.prompts.split()[1]]
+    elif universe.prompts.endswith(" only"):
+        rows = rows[rows["polarity"] == universe.prompts.split()[0]]
+    by_prompt = rows.groupby(["value", "paraphrase", "polarity"])["rating"]
+    if universe.scaling == "z within prompt":
+        rows = rows.assign(rating=by_prompt.transform(lambda x: (x - x.mean()) / x.std(ddof=0)))
+    elif universe.scaling == "ranks within prompt":
+        rows = rows.assign(rating=by_prompt.rank())
+    means = rows.pivot_table(index="item_id", columns="value", values="rating").loc[items.index]
+    means["z"] = items["text"].str.len() if universe.covariate == "characters" else items["level"]
+    if universe.unit == "scenario means":
+        means = means.groupby(items["scenario_id"], sort=False).mean()
+    secondary = next(name for name in means if name not in ("moral", "z"))
+    x, y, z = means["moral"], means[secondary], means["z"]
+    if universe.method == "Spearman":
+        x, y, z = x.rank(), y.rank(), z.rank()
+    if universe.covariate == "none":
+        return stats.pearsonr(x, y).statistic
+    left = [each - np.polyval(np.polyfit(z, each, 1), z) for each in (x, y)]
+    return stats.pearsonr(*left).statistic
+
+
+def test_universes_are_those_of_pandas_and_scipy(found, tables):
+    behaviour = found.table().query("measure == 'behaviour'")
+    sample = behaviour.sample(40, random_state=0)
+    assert {"none", "characters"} < set(sample["covariate"])
+    assert sample["method"].nunique() == sample["unit"].nunique() == 2
+    for universe in sample.itertuples():
+        assert universe.r == pytest.approx(plainly(tables, universe), abs=1e-8)
+    assert behaviour["r"].std() > 0.05
+
+
+def test_default_universe_is_the_headline_of_the_run(found, run_folder):
+    summary = json.loads((run_folder / "summary.json").read_text())
+    for measure in ("behaviour", "residual"):
+        for curve in found.findings.curves:
+            if curve.measure == measure:
+                assert curve.default_r == pytest.approx(summary[measure][curve.pair]["r"], abs=1e-9)
+    default = found.table().query("default")
+    assert len(default) == 4
+    assert set(default["covariate"]) == {"none"}
+
+
+def test_shares_and_ranks_count_the_universes(found):
+    table = found.table().query("pair == 'moral_grammar' and measure == 'behaviour'")
+    curve = next(
+        each
+        for each in found.findings.curves
+        if (each.pair, each.measure) == ("moral_grammar", "behaviour")
+    )
+    assert curve.n_universes == len(table)
+    assert curve.default_rank == 1 + (table["r"] < curve.default_r).sum()
+    agree = np.sign(table["r"]) == np.sign(curve.default_r)
+    assert curve.same_sign == pytest.approx(agree.mean())
+    assert curve.significant == pytest.approx((agree & (table["p"] < 0.05)).mean())
+    total = ((table["r"] - table["r"].mean()) ** 2).sum()
+    means = table.groupby("unit")["r"].transform("mean")
+    share = ((means - table["r"].mean()) ** 2).sum() / total
+    assert curve.moves["unit"] == pytest.approx(share)
+    assert share > 0.1
+
+
+def test_picking_the_layer_by_its_r_is_shown_and_not_counted(found):
+    table = found.table().query("measure == 'residual'")
+    circular = table[table["circular"]]
+    assert set(circular["layer_rule"]) == {"largest |r|"}
+    others = table[~table["circular"] & (table["layer_rule"] != "mean over layers")]
+    keys = ["pair", "prompts", "scaling", "unit", "method", "covariate"]
+    most = others.assign(size=others["r"].abs()).groupby(keys)["size"].max()
+    picked = circular.set_index(keys)["r"].abs()
+    assert (picked >= most.loc[picked.index] - 1e-12).all()
+    counted = sum(each.n_universes for each in found.findings.curves if each.measure == "residual")
+    assert counted == (~table["circular"] & table["r"].notna()).sum()
+
+
+def test_estimates_do_not_depend_on_the_seed_and_intervals_do(found, run_folder):
+    other = el.multiverse(run_folder, seed=1)
+    assert other.table()["r"].equals(found.table()["r"])
+    assert not other.table()["low"].equals(found.table()["low"])
+
+
+def test_nothing_leaks_where_nothing_was_planted(disentangled_study, tmp_path):
+    disentangled_study.save(tmp_path / "run")
+    curves = el.multiverse(tmp_path / "run").findings.curves
+    behaviour = [each for each in curves if each.measure == "behaviour"]
+    assert all(abs(each.default_r) < 0.1 for each in behaviour)
+    assert all(each.significant < 0.5 for each in behaviour)
+
+
+def call(*args, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["entangle-lens", "multiverse", *map(str, args)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0, capsys.readouterr()
+
+
+def test_command_writes_beside_the_run_and_changes_nothing_in_it(
+    run_folder, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, shown = call(run, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    assert "default r" in shown.out
+    assert "moved most by" in shown.out
+    assert (run / "multiverse/multiverse.html").stat().st_size > 1e5
+    assert all(path.read_bytes() == content for path, content in before.items())
+    code, shown = call(run, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert "holds a multiverse" in shown.err
+
+
+@pytest.mark.parametrize("wrong", ["missing", "empty", "table", "changed"])
+def test_bad_folders_are_one_sentence(wrong, run_folder, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    if wrong == "empty":
+        run.mkdir()
+    elif wrong != "missing":
+        shutil.copytree(run_folder, run)
+    if wrong == "table":
+        (run / "tables/ratings.parquet").unlink()
+    if wrong == "changed":
+        path = run / "tables/ratings.parquet"
+        table = pd.read_parquet(path)
+        table.assign(rating=table["rating"].sample(frac=1, random_state=0).to_numpy()).to_parquet(
+            path
+        )
+    code, shown = call(run, monkeypatch=monkeypatch, capsys=capsys)
+    said = {
+        "missing": "no such folder",
+        "empty": "no manifest.json",
+        "table": "ratings",
+        "changed": "changed after the run",
+    }[wrong]
+    assert code == 2
+    assert said in shown.err
+    assert shown.err.count("\n") == 1
+    assert not (run / "multiverse").exists()
