@@ -17,8 +17,8 @@ MAX_TEXTS = 8_000
 _SHOWN_CLUSTERS = 3
 OPTIMISTIC = (
     "There is no scenario column, so items are treated as independent draws. Where items share "
-    "scenarios that is optimistic: with 4 items a scenario and a within-scenario correlation of "
-    ".1, .3 or .5, such a test has 8, 16 or 21 % false positives at .05. Name the column with "
+    "scenarios that can be optimistic: with 4 items a scenario and a within-scenario correlation "
+    "of .1, .3 or .5, such a test has 8, 16 or 21 % false positives at .05. Name the column with "
     "--scenario, or have it guessed from the texts with --scenario-from-text."
 )
 
