@@ -75,7 +75,6 @@ class Method:
     """One published way to remove a value: its formula, where it is from, when it is the one.
 
     ``make`` returns the edits at one layer, one entry a setting that validation chooses among.
-    ``bakes`` says that a checkpoint can be made that does the same.
     """
 
     name: str
@@ -83,7 +82,6 @@ class Method:
     source: str
     when: str
     make: Callable[[Fits], Candidates]
-    bakes: bool = False
 
 
 def _along(method: str) -> Callable[[Fits], Candidates]:
@@ -167,7 +165,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ),
             Method(
                 "ablation, full mode", f"{_DIM} from all that is written to the stream", _ARDITI,
-                "a checkpoint is wanted", _full, bakes=True,
+                "a checkpoint is wanted", _full,
             ),
             Method(
                 "ablation, pooled contexts", f"{_DIM}, over all questions", "here",
