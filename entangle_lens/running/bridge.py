@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -75,15 +75,17 @@ def last_logits(
     layers: Sequence[int] = (),
     edits: Sequence[Edit] = (),
     n_after: int = 0,
-) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch d_model"]]]:
-    """Run one batch padded on the left; return last logits and last residuals of ``layers``.
+    keep: Callable[[Tensor], Tensor] = lambda resid: resid[:, -1],
+) -> tuple[Float[Tensor, "batch vocab"], Mapping[int, Float[Tensor, "batch ..."]]]:
+    """Run one batch padded on the left; return last logits and what ``keep`` takes of ``layers``.
 
-    The last ``n_after`` tokens of each row are what was put after a prompt.
+    That is the last residuals by default. The last ``n_after`` tokens of each row are what was put
+    after a prompt.
     """
     ids, mask = padded(tokens, left=True, device=input_device(model))
     captured: dict[int, Tensor] = {}
     hooks = edit_hooks(edits, Rows.of_prompts(mask, n_after))
-    hooks += [(resid_post(layer), partial(_keep_last, captured, layer)) for layer in layers]
+    hooks += [(resid_post(layer), partial(_keep, captured, layer, keep)) for layer in layers]
     with model.hooks(fwd_hooks=hooks):
         return forward(model, ids, mask, logits_to_keep=1)[:, -1], captured
 
@@ -92,5 +94,11 @@ def _edit(edit: Edit, rows: Rows | None, layer: int, site: str, resid: Tensor, h
     return apply(edit, rows, layer, site, resid)
 
 
-def _keep_last(captured: dict[int, Tensor], layer: int, resid: Tensor, hook: Any) -> None:
-    captured[layer] = resid[:, -1]
+def _keep(
+    captured: dict[int, Tensor],
+    layer: int,
+    keep: Callable[[Tensor], Tensor],
+    resid: Tensor,
+    hook: Any,
+) -> None:
+    captured[layer] = keep(resid)

@@ -21,14 +21,13 @@ from entangle_lens.running.edits import Edit
 from entangle_lens.running.forward import Beginning, Runner, batch_budget
 from entangle_lens.running.moments import Moments, RunningMoments
 from entangle_lens.running.passes import Keep, Wanted, run_body
-from entangle_lens.running.positions import mean_over, read_spans
+from entangle_lens.running.positions import LAST, Span, mean_over, read_spans
 from entangle_lens.running.prefix import repeated
 from entangle_lens.running.prompts import PromptGroup
 from entangle_lens.running.rows import Rows
 from entangle_lens.running.sites import hook_name
 
 Take = Callable[[list[int], list[Tensor]], None]
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class _Where:
     @property
     def only_last(self) -> bool:
         """Whether nothing inside the last block is read but what leaves it at the last token."""
-        return self.position == "last" and self.site in ("resid_pre", "resid_post")
+        return self.position == LAST and self.site in ("resid_pre", "resid_post")
 
     def keep(self, spans: Sequence[Span], start: int) -> Keep:
         """Return what a hook keeps of a batch whose first token stands at ``start``."""
@@ -84,7 +83,7 @@ def capture(
     *,
     site: str = "resid_post",
     layers: Sequence[int] | None = None,
-    position: str = "last",
+    position: str = LAST,
     edits: Sequence[Edit] = (),
     tokens_per_batch: int | None = None,
     desc: str | None = None,
@@ -122,7 +121,7 @@ def capture_moments(
     *,
     site: str = "resid_post",
     layers: Sequence[int] | None = None,
-    position: str = "last",
+    position: str = LAST,
     covariance: bool = True,
     edits: Sequence[Edit] = (),
     tokens_per_batch: int | None = None,
@@ -156,7 +155,7 @@ def _each_activation(
     if not group.tokens:
         raise EntangleError("no prompt was given; nothing can be captured")
     spans = read_spans(group, where.position)
-    in_beginnings = Wanted(() if where.position == "last" else where.layers, where.site)
+    in_beginnings = Wanted(() if where.position == LAST else where.layers, where.site)
     runner = Runner(model, edits, in_beginnings, stop_after=max(where.layers))
     budget = tokens_per_batch or batch_budget(model)
     if where.position == "all" and tokens_per_batch is None:

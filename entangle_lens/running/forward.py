@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
@@ -17,6 +17,7 @@ from entangle_lens.running.batches import each_batch, padded, progress, token_bu
 from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Edit, need_rows, sites_of
 from entangle_lens.running.passes import Wanted, run_body
+from entangle_lens.running.positions import Span, mean_over
 from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
 from entangle_lens.running.rows import Rows
 
@@ -102,14 +103,15 @@ class Runner:
 
 @dataclass(frozen=True)
 class LastRead:
-    """What a batch held at the last token of each prompt.
+    """What a batch held at the last token of each prompt, and over other spans asked for.
 
     ``hidden`` has passed the final norm (None where stopped early), ``kept`` are the residuals
-    after the asked layers, ``cache`` the keys and values, ``rows`` what the batch was.
+    after the asked layers, at the last token and then over each of the spans, ``cache`` the keys
+    and values, ``rows`` what the batch was.
     """
 
     hidden: Float[Tensor, "batch d_model"] | None
-    kept: Mapping[int, Float[Tensor, "batch d_model"]]
+    kept: Mapping[int, Float[Tensor, "batch position d_model"]]
     cache: DynamicCache | None
     rows: Rows
 
@@ -121,12 +123,16 @@ def read_last(
     edits: Sequence[Edit],
     layers: Sequence[int] = (),
     *,
+    spans: Sequence[Sequence[Span]] = (),
     stop_after: int | None = None,
     keep_cache: bool = False,
 ) -> LastRead:
     """Run what each prompt of a batch has of its own after ``start``, and read its last token.
 
-    Keys and values are returned with ``keep_cache``, which is for prompts of one length only.
+    ``spans`` are further places to read residuals at: each has one span a prompt, counted from
+    the prompt's first token, over which the mean is taken. What they hold of the beginning must
+    have been kept there. Keys and values are returned with ``keep_cache``, which is for prompts of
+    one length only.
     """
     ids, mask = padded(own, left=False, device=decoder.device)
     last = mask.sum(1) - 1
@@ -134,11 +140,33 @@ def read_last(
     cache = None if start.cache is None else repeated(start.cache, len(own))
     if cache is None and keep_cache:
         cache = decoder.cache()
-    wanted = Wanted(layers, keep=lambda resid: resid[every, last], last=last, stop_after=stop_after)
+
+    def keep(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch position d_model"]:
+        return read_places(resid, last, spans, start.length)
+
+    elsewhere_at_end = bool(spans) and len(decoder.blocks) - 1 in layers
+    cut = None if elsewhere_at_end else last
+    wanted = Wanted(layers, keep=keep, last=cut, stop_after=stop_after)
     rows = Rows.of_prompts(mask)
     done = run_body(decoder, ids, cache, edits, wanted, rows)
+    for layer, before in start.kept.items() if spans else ():
+        shared = before.expand(len(own), -1, -1)
+        done.kept[layer][:, 1:] += torch.stack([mean_over(shared, each, 0) for each in spans], 1)
     hidden = None if done.hidden is None else done.hidden[every, last]
     return LastRead(hidden, done.kept, cache, rows)
+
+
+def read_places(
+    resid: Float[Tensor, "batch pos d_model"],
+    last: Int[Tensor, " batch"],
+    spans: Sequence[Sequence[Span]],
+    start: int,
+) -> Float[Tensor, "batch position d_model"]:
+    """Return each row's residual at ``last``, and its share of the means over ``spans``."""
+    every = torch.arange(len(last), device=resid.device)
+    return torch.stack(
+        [resid[every, last].float(), *(mean_over(resid, each, start) for each in spans)], 1
+    )
 
 
 def batch_budget(model: TransformerBridge) -> int:

@@ -11,10 +11,13 @@ from torch import Tensor
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.running.prompts import PromptGroup
 
-POSITIONS = ("last", "item_last", "item_mean", "all")
+LAST = "last"
+ONE_EACH = (LAST, "item_last", "item_mean")  # one row a prompt
+POSITIONS = (*ONE_EACH, "all")
+Span = tuple[int, int]
 
 
-def read_spans(group: PromptGroup, position: str) -> list[tuple[int, int]]:
+def read_spans(group: PromptGroup, position: str) -> list[Span]:
     """Return for each prompt the tokens, first to before-last, that ``position`` reads.
 
     ``last`` is the last prompt token, ``item_last`` the last token that holds some of the item,
@@ -27,7 +30,7 @@ def read_spans(group: PromptGroup, position: str) -> list[tuple[int, int]]:
         raise EntangleError(
             f"position {position!r} is unknown; the choices are {choices(POSITIONS)}"
         )
-    if position in ("last", "all"):
+    if position in (LAST, "all"):
         return [(0 if position == "all" else len(ids) - 1, len(ids)) for ids in group.tokens]
     if not group.spans:
         raise EntangleError(
@@ -41,7 +44,7 @@ def read_spans(group: PromptGroup, position: str) -> list[tuple[int, int]]:
 
 def mean_over(
     activation: Float[Tensor, "batch pos d"],
-    spans: Sequence[tuple[int, int]],
+    spans: Sequence[Span],
     start: int,
 ) -> Float[Tensor, "batch d"]:
     """Return each row's share of the mean over its span, ``start`` being the first token's place.
