@@ -26,8 +26,9 @@ def multiverse(
 ) -> None:
     """Compute the headline of RUN under every reasonable choice; no model is needed.
 
-    The choices are layer rule, prompts, scaling, items or scenario means, kind of correlation
-    and covariate. Writes the specification curves, the table of all universes and a summary.
+    The choices are layer rule, position, centring, prompts, scaling, items or scenario means,
+    kind of correlation and covariate. Writes the specification curves, the table of all universes
+    and a summary.
     """
     from entangle_lens.results.multiverse import multiverse as explore
     from entangle_lens.results.multiverse_folder import FOLDER, check_multiverse_folder

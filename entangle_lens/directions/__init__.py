@@ -15,16 +15,20 @@ from entangle_lens.directions.erasure import (
 )
 from entangle_lens.directions.fitting import Probe, fit_direction, fit_probe
 from entangle_lens.directions.layer_directions import (
+    Background,
     LayerDirections,
     fit_difference_of_means,
-    validate,
 )
 from entangle_lens.directions.methods import METHODS, disentangled
+from entangle_lens.directions.readouts import CENTRED, READOUTS, read_out, validate
 from entangle_lens.directions.subspace import SUBSPACE_METHODS, Subspace, fit_subspace
 
 __all__ = [
+    "CENTRED",
     "METHODS",
+    "READOUTS",
     "SUBSPACE_METHODS",
+    "Background",
     "ContrastResid",
     "Direction",
     "Eraser",
@@ -43,6 +47,7 @@ __all__ = [
     "one_hot",
     "pooled",
     "random_units",
+    "read_out",
     "removed_variance",
     "unit",
     "validate",

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from einops import einsum
+from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.directions.direction import Direction, Quality, unit
 from entangle_lens.errors import EntangleError
-from entangle_lens.statistics import auc, d_prime
+
+
+@dataclass(frozen=True)
+class Background:
+    """What residuals are like whatever is said, at each layer, over prompts without any value.
+
+    ``spread`` is the standard deviation of every dimension, ``component`` the first principal
+    component, of length one.
+    """
+
+    spread: Float[Tensor, "layer d_model"]
+    component: Float[Tensor, "layer d_model"]
+
+    @classmethod
+    def of(cls, resid: Float[Tensor, "text layer d_model"]) -> Background:
+        """Measure it; the component is found among the texts, which are fewer than dimensions."""
+        resid = resid.double()
+        centred = rearrange(resid - resid.mean(0), "text layer d -> layer text d")
+        _, shares = torch.linalg.eigh(centred @ centred.transpose(1, 2))
+        loudest = einsum(shares[..., -1], centred, "layer text, layer text d -> layer d")
+        return cls(resid.std(0), unit(loudest))
 
 
 @dataclass(frozen=True)
 class LayerDirections:
     """One value's difference of means at each of several layers, in one question's context.
 
-    ``auc`` and ``d_prime`` are NaN until :func:`validate` has seen held-out scenarios.
+    ``auc`` and ``d_prime`` are NaN, and ``readout_auc`` is empty, until :func:`validate` has seen
+    held-out scenarios. ``background`` is what the residual stream is like whatever is said, where
+    that was measured.
     """
 
     value: str
@@ -31,6 +53,8 @@ class LayerDirections:
     split_half_cosine: Float[np.ndarray, " layer"]
     auc: Float[np.ndarray, " layer"]
     d_prime: Float[np.ndarray, " layer"]
+    readout_auc: Mapping[str, Float[np.ndarray, " layer"]] = field(default_factory=dict)
+    background: Background | None = None
 
     def at(self, layer: int, provenance: Mapping[str, str] | None = None) -> Direction:
         """Return the direction at ``layer``."""
@@ -98,23 +122,4 @@ def fit_difference_of_means(
         split_half_cosine=cosine.numpy(),
         auc=unknown,
         d_prime=unknown,
-    )
-
-
-def validate(
-    fitted: LayerDirections,
-    positive: Float[Tensor, "prompt layer d_model"],
-    negative: Float[Tensor, "prompt layer d_model"],
-) -> LayerDirections:
-    """Return ``fitted`` with its AUC and d' on held-out prompts at every layer."""
-    high, low = fitted.project(positive).T, fitted.project(negative).T
-    return LayerDirections(
-        fitted.value,
-        fitted.question,
-        fitted.layers,
-        fitted.vectors,
-        fitted.means,
-        fitted.split_half_cosine,
-        auc=auc(high, low),
-        d_prime=d_prime(high, low),
     )

@@ -24,7 +24,7 @@ from entangle_lens.entanglement.verdict import judge_entanglement
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.interventions import ablation
 from entangle_lens.models import Model
-from entangle_lens.running import Ablation
+from entangle_lens.running import LAST, Ablation
 from entangle_lens.statistics import Clusters, correlation_estimate, pearson
 from entangle_lens.stimuli import Stimuli
 
@@ -82,7 +82,7 @@ def compare_interventions(
             raise EntangleError(f"method {name!r} is unknown; choose {choices(METHODS)}")
     questions = (MORAL, *stimuli.items)
     layers = tuple(range(int(model.cfg.n_layers))) if design.layers is None else design.layers
-    fitted = fit_directions(model, stimuli, design, layers, questions, progress=progress)
+    fitted = fit_directions(model, stimuli, design, layers, questions, progress=progress)[LAST]
     contrasts = {
         question: read_contrasts(model, stimuli, design, MORAL, question, layers)
         for question in questions

@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from entangle_lens.directions import CENTRED
 from entangle_lens.errors import EntangleError, choices
 
 TABLES: dict[str, tuple[str, ...]] = {
     "items": ("pair", "item_id", "scenario_id", "text", "moral", "level"),
     "ratings": ("pair", "item_id", "value", "paraphrase", "polarity", "rating"),
     "projections": (
-        "pair", "item_id", "value", "paraphrase", "polarity", "layer", "projection",
+        "pair", "item_id", "value", "paraphrase", "polarity", "position", "layer", CENTRED,
     ),
-    "layers": ("pair", "layer", "selected"),
+    "readouts": ("pair", "position", "readout", "layer", "auc", "selected"),
 }  # fmt: skip
 _PROMPT = ["paraphrase", "polarity"]
 
@@ -27,7 +28,8 @@ class PromptRecords:
     """Ratings and projections of one value, one row a prompt wording.
 
     ``wording`` numbers the paraphrases 0, 1, ... in the order in which they were asked, and
-    ``names`` are their names.
+    ``names`` are their names. ``projections`` are keyed by position and by the names in
+    ``READOUTS``.
     """
 
     value: str
@@ -35,14 +37,16 @@ class PromptRecords:
     names: tuple[str, ...]
     polarity: tuple[str, ...]
     ratings: Float[np.ndarray, "prompt item"]
-    projections: Float[np.ndarray, "prompt layer item"]
+    projections: Mapping[tuple[str, str], Float[np.ndarray, "prompt layer item"]]
 
 
 @dataclass(frozen=True)
 class Evidence:
     """One pair of values: items with their scenarios and covariates, and both values' records.
 
-    ``layer`` is the layer that the study chose by validity (None where no layer is valid).
+    ``chosen`` is the layer that the study chose by validity at each position that it read (None
+    where no layer is valid); ``auc`` is how well the two directions read their values in held-out
+    scenarios, keyed like the projections.
     ``covariates`` are the number of words and of characters, and the design's secondary level.
     """
 
@@ -52,7 +56,8 @@ class Evidence:
     moral: PromptRecords
     secondary: PromptRecords
     layers: tuple[int, ...]
-    layer: int | None
+    chosen: Mapping[str, int | None]
+    auc: Mapping[tuple[str, str], Float[np.ndarray, " layer"]]
 
 
 def gather_evidence(tables: Mapping[str, pd.DataFrame]) -> tuple[Evidence, ...]:
@@ -82,8 +87,9 @@ def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
             f"the ratings of {pair} are of {choices(values) or 'no value'}; "
             "moral and one secondary value were expected"
         )
-    layers = own["layers"]
-    chosen = layers.loc[layers["selected"].astype(bool), "layer"].tolist()
+    readouts = own["readouts"]
+    selected = readouts[readouts["selected"].astype(bool)]
+    valid = dict(zip(selected["position"], selected["layer"].map(int), strict=True))
     moral, secondary = (_records(own, str(value), pair) for value in values)
     return Evidence(
         pair=pair,
@@ -95,9 +101,17 @@ def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
         },
         moral=moral,
         secondary=secondary,
-        layers=tuple(int(layer) for layer in layers["layer"]),
-        layer=int(chosen[0]) if chosen else None,
+        layers=_layers(own),
+        chosen={name: valid.get(name) for name in readouts["position"].unique()},
+        auc={
+            (str(position), str(name)): rows["auc"].to_numpy(dtype=float)
+            for (position, name), rows in readouts.groupby(["position", "readout"], sort=False)
+        },
     )
+
+
+def _layers(own: Mapping[str, pd.DataFrame]) -> tuple[int, ...]:
+    return tuple(int(layer) for layer in own["readouts"]["layer"].unique())
 
 
 def _records(own: Mapping[str, pd.DataFrame], value: str, pair: str) -> PromptRecords:
@@ -107,20 +121,23 @@ def _records(own: Mapping[str, pd.DataFrame], value: str, pair: str) -> PromptRe
     )
     asked = list(dict.fromkeys(zip(*(ratings[part] for part in _PROMPT), strict=True)))
     names = list(dict.fromkeys(paraphrase for paraphrase, _ in asked))
-    layers = own["layers"]["layer"].tolist()
+    rows = [(*prompt, layer) for prompt in asked for layer in _layers(own)]
+    readouts = own["readouts"]["readout"].unique().tolist()
+    shape = (len(asked), len(_layers(own)), len(item_ids))
+    cubes = {}
     try:
         rated = ratings.pivot(index=_PROMPT, columns="item_id", values="rating")
-        projected = projections.pivot(
-            index=[*_PROMPT, "layer"], columns="item_id", values="projection"
-        )
-        rows = [(*prompt, layer) for prompt in asked for layer in layers]
-        cube = projected.loc[rows, item_ids].to_numpy(dtype=float)
         table = rated.loc[asked, item_ids].to_numpy(dtype=float)
+        for position, read in projections.groupby("position", sort=False):
+            wide = read.pivot(index=[*_PROMPT, "layer"], columns="item_id", values=readouts)
+            for name in readouts:
+                cube = wide[name].loc[rows, item_ids].to_numpy(dtype=float)
+                cubes[str(position), name] = cube.reshape(shape)
     except (KeyError, ValueError):
         raise EntangleError(
             f"the tables of {pair} do not hold every {value} prompt of every item once"
         ) from None
-    if not (np.isfinite(table).all() and np.isfinite(cube).all()):
+    if not all(np.isfinite(each).all() for each in (table, *cubes.values())):
         raise EntangleError(f"the tables of {pair} lack some {value} ratings or projections")
     return PromptRecords(
         value,
@@ -128,5 +145,5 @@ def _records(own: Mapping[str, pd.DataFrame], value: str, pair: str) -> PromptRe
         tuple(map(str, names)),
         tuple(str(polarity) for _, polarity in asked),
         table,
-        cube.reshape(len(asked), len(layers), len(item_ids)),
+        cubes,
     )

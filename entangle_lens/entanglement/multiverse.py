@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from scipy.stats import rankdata
 
 from entangle_lens.entanglement.evidence import Evidence
@@ -22,7 +22,6 @@ from entangle_lens.entanglement.universes import (
     DEFAULT,
     ITEMS,
     LARGEST,
-    MOST_VALID,
     PEARSON,
     RESIDUAL,
     SCENARIOS,
@@ -37,11 +36,12 @@ from entangle_lens.statistics import Clusters, pearson
 from entangle_lens.statistics.many import Draws, correlate_many
 from entangle_lens.statistics.partial import covariate_basis, residuals
 
-N_DRAWS = 1_000
+N_RESAMPLES = 300  # of the intervals: their standard errors are then within about 4 %
+N_PERMUTATIONS = 1_000
 LEVEL = 0.05
+_SAME_MEDIAN = 1e-6  # the null is kept in single precision
 NEVER = (
-    "Position is not among the choices: a run reads the last prompt token only.",
-    "Centring each prompt is not either: it shifts all items alike and moves no correlation.",
+    "Centring the ratings of a prompt is no choice: it shifts all items alike and moves no r.",
     "The layer with the largest |r| is shown and not counted: picking it by r is circular.",
 )
 
@@ -79,28 +79,33 @@ class Curve:
 class MultiverseFindings:
     """Every universe, one row each, and what they say together.
 
-    ``universes`` has columns pair, measure, the six choices, ``layer``, ``n`` (rows correlated),
+    ``universes`` has columns pair, measure, the eight choices, ``layer``, ``n`` (rows correlated),
     ``n_scenarios``, r, low, high, p, ``default`` and ``circular``. ``notes`` say what is no choice.
     """
 
     universes: pd.DataFrame
     curves: tuple[Curve, ...]
     notes: tuple[str, ...]
-    n_draws: int
+    n_resamples: int
+    n_permutations: int
     seed: int
 
 
 def explore(
-    evidence: Sequence[Evidence], seed: int = 0, n_draws: int = N_DRAWS
+    evidence: Sequence[Evidence],
+    seed: int = 0,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    n_permutations: int = N_PERMUTATIONS,
 ) -> MultiverseFindings:
     """Compute r(moral, secondary) in every universe of every pair.
 
-    All universes of a pair share ``n_draws`` resamples and as many permutations of scenarios.
-    The estimates do not depend on the seed.
+    All universes of a pair share their resamples and permutations of scenarios; without resamples
+    there are no intervals. The estimates do not depend on the seed.
     """
     frames, curves, notes = [], [], list(NEVER)
     for each in evidence:
-        frame, null = _of_pair(each, np.random.default_rng(seed), n_draws)
+        frame, null = _of_pair(each, np.random.default_rng(seed), n_resamples, n_permutations)
         frames.append(frame)
         notes += left_out(each, Clusters.of(each.scenario_ids))
         for measure in (BEHAVIOUR, RESIDUAL):
@@ -108,30 +113,36 @@ def explore(
             if rows.any():
                 curves.append(_curve(frame[rows], null[:, rows]))
     universes = pd.concat(frames, ignore_index=True)
-    return MultiverseFindings(universes, tuple(curves), tuple(notes), n_draws, seed)
+    return MultiverseFindings(
+        universes, tuple(curves), tuple(notes), n_resamples, n_permutations, seed
+    )
 
 
 def _of_pair(
-    evidence: Evidence, rng: np.random.Generator, n_draws: int
-) -> tuple[pd.DataFrame, Float[np.ndarray, "permutation universe"]]:
+    evidence: Evidence, rng: np.random.Generator, n_resamples: int, n_permutations: int
+) -> tuple[pd.DataFrame, Float32[np.ndarray, "permutation universe"]]:
     clusters = Clusters.of(evidence.scenario_ids)
-    drawn = Draws.make(clusters, rng, n_draws, n_draws)
+    drawn = Draws.make(clusters, rng, n_resamples, n_permutations)
     scores = score_items(evidence)
     frames, nulls = [], []
     for unit, draws in ((ITEMS, drawn), (SCENARIOS, drawn.of_scenarios())):
         x, y = (by_unit(each, unit, clusters) for each in (scores.x, scores.y))
-        for covariate, z in covariate_sets(evidence, unit, clusters):
-            for method in (PEARSON, SPEARMAN):
-                ranks = method == SPEARMAN
-                kept = _one_layer_each(scores, x, y, z, ranks=ranks)
-                found = correlate_many(x[kept], y[kept], z, draws, ranks=ranks)
+        covariates = dict(covariate_sets(evidence, unit, clusters))
+        for method in (PEARSON, SPEARMAN):
+            ranks = method == SPEARMAN
+            kept = [_one_layer_each(scores, x, y, z, ranks=ranks) for z in covariates.values()]
+            rows = np.flatnonzero(np.any(kept, axis=0))
+            each_set = correlate_many(x[rows], y[rows], [*covariates.values()], draws, ranks=ranks)
+            for covariate, own, found in zip(covariates, kept, each_set, strict=True):
+                here = own[rows]
                 frames.append(
-                    scores.choices[kept].assign(
+                    scores.choices[own].assign(
                         unit=unit, method=method, covariate=covariate, n=x.shape[1],
-                        r=found.r, low=found.low, high=found.high, p=found.p,
+                        r=found.r[here], low=found.low[here], high=found.high[here],
+                        p=found.p[here],
                     )
                 )  # fmt: skip
-                nulls.append(found.null)
+                nulls.append(found.null[:, here])
     frame = _marked(pd.concat(frames, ignore_index=True))
     frame.insert(0, "pair", evidence.pair)
     return frame.assign(n_scenarios=clusters.n_clusters), np.concatenate(nulls, axis=1)
@@ -154,19 +165,21 @@ def _one_layer_each(
         one, other, taken = (rankdata(each, axis=-1) if ranks else each for each in candidates)
         basis = covariate_basis(taken)
         size = np.abs(pearson(residuals(one, basis), residuals(other, basis)))
-        sizes = table.loc[waiting, ["prompts", "scaling"]].assign(size=np.nan_to_num(size, nan=-1))
-        kept[sizes.groupby(["prompts", "scaling"])["size"].idxmax()] = True
+        keys = ["position", "centring", "prompts", "scaling"]
+        sizes = table.loc[waiting, keys].assign(size=np.nan_to_num(size, nan=-1))
+        kept[sizes.groupby(keys)["size"].idxmax()] = True
     return kept
 
 
 def _marked(frame: pd.DataFrame) -> pd.DataFrame:
     """Mark the default universes, and those whose layer was picked by the size of r."""
-    default = np.logical_and.reduce([frame[name] == value for name, value in DEFAULT.items()])
-    default &= frame["layer_rule"].isin(["", MOST_VALID]).to_numpy()
+    default = np.logical_and.reduce(
+        [frame[name].isin([value, ""]).to_numpy() for name, value in DEFAULT.items()]
+    )
     return frame.assign(default=default, circular=frame["layer_rule"] == LARGEST)
 
 
-def _curve(frame: pd.DataFrame, null: Float[np.ndarray, "permutation universe"]) -> Curve:
+def _curve(frame: pd.DataFrame, null: Float32[np.ndarray, "permutation universe"]) -> Curve:
     r = frame["r"].to_numpy()
     defined, circular = np.isfinite(r), frame["circular"].to_numpy()
     counted = defined & ~circular
@@ -187,7 +200,7 @@ def _curve(frame: pd.DataFrame, null: Float[np.ndarray, "permutation universe"])
         high=float(values.max()),
         same_sign=float(agrees.mean()),
         significant=float((agrees & (kept["p"] < LEVEL)).mean()),
-        p_median=float((np.sum(medians >= abs(median) - 1e-12) + 1) / (len(medians) + 1)),
+        p_median=float((np.sum(medians >= abs(median) - _SAME_MEDIAN) + 1) / (len(medians) + 1)),
         default_r=default_r,
         default_rank=None if default_r is None else int((values < default_r).sum()) + 1,
         moves=_moves(kept),

@@ -85,7 +85,8 @@ class _Counter:
 
     def _directions(self) -> Plan:
         questions = (MORAL, *self.stimuli.items)
-        return _sum(
+        background = plan_reading(chat_prompts(self.model, self.stimuli.neutral))
+        return background + _sum(
             plan_reading(group)
             for pairs in self.stimuli.contrasts.values()
             for question in questions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from entangle_lens.directions import LayerDirections
+from entangle_lens.directions import LayerDirections, read_out
 from entangle_lens.models import Model
-from entangle_lens.running import Edit, Reading, rating_prompts, read_prompts
+from entangle_lens.running import LAST, Edit, Reading, rating_prompts, read_prompts
 from entangle_lens.stimuli import Question, Scale
+
+Readouts = Mapping[str, Float[np.ndarray, "prompt layer item"]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def rate(
     """
     resid = torch.zeros(len(texts), len(layers), int(model.cfg.d_model), dtype=torch.float64)
     log_probs = []
-    for reading in _read_each(model, texts, questions, scale, layers, edits, desc):
+    wordings = read_wordings(model, texts, questions, scale, layers=layers, edits=edits, desc=desc)
+    for reading in wordings:
         log_probs.append(reading.log_probs)
         resid += reading.resid.double() / len(questions)
     return _ratings(log_probs, questions, scale), resid
@@ -65,34 +68,49 @@ def rate_and_project(
     texts: Sequence[str],
     questions: Sequence[Question],
     scale: Scale,
-    direction: LayerDirections,
+    directions: Mapping[str, LayerDirections],
     *,
     desc: str | None = None,
-) -> tuple[Ratings, Float[np.ndarray, "prompt layer item"]]:
+) -> tuple[Ratings, dict[str, Readouts]]:
     """Ask every question of every text; return ratings and projections, one row a wording.
 
-    The residuals at the last prompt token are projected on ``direction`` as they are read, so
+    ``directions`` holds a direction for each position that is read; the projections are keyed
+    alike, and there by every name in ``READOUTS``. They are taken as the residuals are read, so
     that no more than one wording's are held.
     """
-    log_probs, projections = [], []
-    for reading in _read_each(model, texts, questions, scale, direction.layers, (), desc):
+    log_probs = []
+    found: dict[str, list[dict[str, np.ndarray]]] = {position: [] for position in directions}
+    layers = next(iter(directions.values())).layers
+    wordings = read_wordings(
+        model, texts, questions, scale, layers=layers, positions=tuple(directions), desc=desc
+    )
+    for reading in wordings:
         log_probs.append(reading.log_probs)
-        projections.append(direction.project(reading.resid))
-    return _ratings(log_probs, questions, scale), np.stack(projections)
+        for position, direction in directions.items():
+            values = read_out(direction, reading.at(position))
+            found[position].append({name: each.numpy() for name, each in values.items()})
+    projections: dict[str, Readouts] = {
+        position: {name: np.stack([each[name] for each in rows]) for name in rows[0]}
+        for position, rows in found.items()
+    }
+    return _ratings(log_probs, questions, scale), projections
 
 
-def _read_each(
+def read_wordings(
     model: Model,
     texts: Sequence[str],
     questions: Sequence[Question],
     scale: Scale,
-    layers: Sequence[int],
-    edits: Sequence[Edit],
-    desc: str | None,
+    *,
+    layers: Sequence[int] = (),
+    positions: Sequence[str] = (LAST,),
+    edits: Sequence[Edit] = (),
+    desc: str | None = None,
 ) -> Iterator[Reading]:
+    """Ask one question after the other of every text."""
     for question in questions:
         group = rating_prompts(model, texts, question, scale)
-        yield read_prompts(model, group, layers=layers, edits=edits, desc=desc)
+        yield read_prompts(model, group, layers=layers, positions=positions, edits=edits, desc=desc)
 
 
 def _ratings(

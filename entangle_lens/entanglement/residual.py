@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from entangle_lens.directions import LayerDirections, fit_difference_of_means, unit, validate
+from entangle_lens.directions import (
+    CENTRED,
+    Background,
+    LayerDirections,
+    fit_difference_of_means,
+    unit,
+    validate,
+)
 from entangle_lens.entanglement.design import MORAL, Design
-from entangle_lens.entanglement.ratings import rate
+from entangle_lens.entanglement.ratings import Readouts, read_wordings
 from entangle_lens.entanglement.selection import most_valid_layer
 from entangle_lens.models import Model
-from entangle_lens.running import rating_prompts, read_prompts
+from entangle_lens.running import LAST, ONE_EACH, chat_prompts, rating_prompts, read_prompts
 from entangle_lens.statistics import Clusters, Estimate, correlation_estimate, max_band, pearson
 from entangle_lens.stimuli import ContrastSet, ItemSet, Stimuli
 
@@ -23,27 +31,36 @@ Fitted = Mapping[tuple[str, str], LayerDirections]
 
 @dataclass(frozen=True)
 class ResidualMeasure:
-    """Entanglement in the residual stream, for one item set.
+    """Entanglement in the residual stream at one position of the prompts, for one item set.
 
     At each layer, ``correlation`` is r(moral projection, secondary projection) over items: each
     item is projected on the moral direction where the moral question is asked, and on the
-    secondary direction where its question is asked; ``correlation`` is that of the means over
-    prompts. ``band`` is what |r| stays below at every layer at once in 95 % of scenario
+    secondary direction where its question is asked, both fitted at this position;
+    ``correlation`` is that of the means over prompts. ``moral`` and ``secondary`` hold the
+    projections by every name in ``READOUTS``, and ``readout_auc`` the lower of the two
+    directions' held-out AUCs by each; all else is about the centred projection.
+    ``band`` is what |r| stays below at every layer at once in 95 % of scenario
     permutations, ``p`` the matching p-value a layer.
     ``layer`` is chosen by the validity of the two directions on held-out scenarios (None where
     no layer is valid: then nothing is claimed) and ``entanglement`` is the correlation there.
     """
 
     item_set: ItemSet
+    position: str
     layers: tuple[int, ...]
-    moral: Float[np.ndarray, "prompt layer item"]
-    secondary: Float[np.ndarray, "prompt layer item"]
+    moral: Readouts
+    secondary: Readouts
     correlation: Float[np.ndarray, " layer"]
     band: float
     p: Float[np.ndarray, " layer"]
-    auc: Float[np.ndarray, " layer"]
+    readout_auc: Mapping[str, Float[np.ndarray, " layer"]]
     layer: int | None
     entanglement: Estimate | None
+
+    @property
+    def auc(self) -> Float[np.ndarray, " layer"]:
+        """The lower of the two directions' held-out AUCs, by the centred projection."""
+        return self.readout_auc[CENTRED]
 
 
 def fit_directions(
@@ -53,19 +70,51 @@ def fit_directions(
     layers: Sequence[int],
     questions: Sequence[str],
     *,
+    positions: Sequence[str] = (LAST,),
+    background: Background | None = None,
     progress: bool = False,
-) -> dict[tuple[str, str], LayerDirections]:
+) -> dict[str, dict[tuple[str, str], LayerDirections]]:
     """Fit and validate every value's direction at every layer, in each question's context.
 
-    Keyed by (value, question): ``("moral", "grammar")`` is the moral direction while the grammar
-    question is asked.
+    By position, then by (value, question): ``("moral", "grammar")`` is the moral direction while
+    the grammar question is asked. Only the last prompt token has all of these; at other positions
+    each value is fitted where its own question is asked.
     """
     values = list(dict.fromkeys(value for value, _ in stimuli.contrasts))
-    return {
-        (value, question): _fit(model, stimuli, design, layers, value, question, progress)
-        for question in questions
-        for value in values
-    }
+    fitted: dict[str, dict[tuple[str, str], LayerDirections]] = {each: {} for each in positions}
+    for question in questions:
+        for value in values:
+            read = positions if value == question else (LAST,)
+            found = _fit(model, stimuli, design, layers, value, question, read, progress)
+            for position, (direction, *held_out) in found.items():
+                own = replace(direction, background=background)
+                fitted[position][value, question] = validate(own, *held_out)
+    return fitted
+
+
+def known_positions(model: Model, stimuli: Stimuli, design: Design) -> tuple[str, ...]:
+    """Return where residuals can be read: at the item's own tokens only where those are known.
+
+    They are not with a tokenizer that gives no character offsets, and with a chat template that
+    changes what it is given.
+    """
+    read = [(value, _texts(pairs)) for (value, _), pairs in stimuli.contrasts.items()]
+    for own in stimuli.items.values():
+        read += [(MORAL, own.texts), (own.secondary, own.texts)]
+    groups = (
+        rating_prompts(model, texts, stimuli.questions_for(value, 1)[0], design.scale)
+        for value, texts in read
+        if value in (MORAL, *stimuli.items)
+    )
+    return ONE_EACH if all(group.spans for group in groups) else (LAST,)
+
+
+def read_background(model: Model, stimuli: Stimuli, layers: Sequence[int]) -> Background | None:
+    """Return what residuals are like at the last token of neutral prompts; None without any."""
+    if len(stimuli.neutral) < 2:
+        return None
+    neutral = chat_prompts(model, stimuli.neutral)
+    return Background.of(read_prompts(model, neutral, layers=layers).resid)
 
 
 def _fit(
@@ -75,20 +124,33 @@ def _fit(
     layers: Sequence[int],
     value: str,
     question: str,
+    positions: Sequence[str],
     progress: bool,
-) -> LayerDirections:
+) -> dict[str, tuple[LayerDirections, Tensor, Tensor]]:
+    """Return by position the direction, and the held-out prompts' residuals of both poles."""
     asked = stimuli.questions_for(question, design.n_paraphrases)
-    desc = f"direction: {value} under {question}" if progress else None
     fit, select = stimuli.contrasts[value, "fit"], stimuli.contrasts[value, "select"]
-    _, resid = rate(model, _texts(fit), asked, design.scale, layers=layers, desc=desc)
-    fitted = fit_difference_of_means(value, question, layers, resid[: len(fit)], resid[len(fit) :])
-    positive, negative = [], []
-    for wording in asked:
-        group = rating_prompts(model, _texts(select), wording, design.scale)
-        held_out = read_prompts(model, group, layers=layers, desc=desc).resid
-        positive.append(held_out[: len(select)])
-        negative.append(held_out[len(select) :])
-    return validate(fitted, torch.cat(positive), torch.cat(negative))
+    desc = f"direction: {value} under {question}" if progress else None
+    shape = (len(positions), 2 * len(fit), len(layers), int(model.cfg.d_model))
+    resid = torch.zeros(shape, dtype=torch.float64)
+
+    def read(pairs: ContrastSet) -> Iterator[Float[Tensor, "position text layer d_model"]]:
+        wordings = read_wordings(
+            model, _texts(pairs), asked, design.scale, layers=layers, positions=positions, desc=desc
+        )
+        for reading in wordings:
+            yield torch.stack([reading.at(position) for position in positions])
+
+    for each in read(fit):
+        resid += each.double() / len(asked)
+    held_out = torch.stack(list(read(select)), 1)
+    found = {}
+    for position, own, other in zip(positions, resid, held_out, strict=True):
+        high, low = own[: len(fit)], own[len(fit) :]
+        fitted = fit_difference_of_means(value, question, layers, high, low)
+        positive, negative = other[:, : len(select)], other[:, len(select) :]
+        found[position] = (fitted, positive.flatten(0, 1), negative.flatten(0, 1))
+    return found
 
 
 def _texts(pairs: ContrastSet) -> list[str]:
@@ -97,8 +159,9 @@ def _texts(pairs: ContrastSet) -> list[str]:
 
 def measure_residual(
     item_set: ItemSet,
-    moral: Float[np.ndarray, "prompt layer item"],
-    secondary: Float[np.ndarray, "prompt layer item"],
+    position: str,
+    moral: Readouts,
+    secondary: Readouts,
     fitted: Fitted,
     n_model_layers: int,
     rng: np.random.Generator,
@@ -107,7 +170,7 @@ def measure_residual(
     """Correlate the items' projections in both questions' contexts, layer by layer."""
     moral_direction = fitted[MORAL, MORAL]
     own_direction = fitted[item_set.secondary, item_set.secondary]
-    x, y = moral.mean(0), secondary.mean(0)
+    x, y = moral[CENTRED].mean(0), secondary[CENTRED].mean(0)
     clusters = Clusters.of(item_set.scenario_ids)
     band, p = max_band(x, y, clusters, rng, n_resamples)
     layer = most_valid_layer([moral_direction, own_direction], n_model_layers)
@@ -117,13 +180,17 @@ def measure_residual(
         estimate = correlation_estimate(x[row], y[row], clusters, rng, n_resamples)
     return ResidualMeasure(
         item_set,
+        position,
         moral_direction.layers,
         moral,
         secondary,
         correlation=pearson(x, y),
         band=band,
         p=p,
-        auc=np.minimum(moral_direction.auc, own_direction.auc),
+        readout_auc={
+            name: np.minimum(auc, own_direction.readout_auc[name])
+            for name, auc in moral_direction.readout_auc.items()
+        },
         layer=layer,
         entanglement=estimate,
     )

@@ -23,16 +23,19 @@ from entangle_lens.entanglement.repair import (
     measure_repair,
 )
 from entangle_lens.entanglement.residual import (
+    Fitted,
     ResidualMeasure,
     fit_directions,
+    known_positions,
     measure_residual,
+    read_background,
 )
 from entangle_lens.entanglement.selection import most_valid_layer
 from entangle_lens.entanglement.side_effects import SideEffects, measure_side_effects
 from entangle_lens.entanglement.verdict import Judgement, judge_entanglement
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.models import Model, info
-from entangle_lens.running import Account, check_layers, counted, token_embeddings
+from entangle_lens.running import LAST, Account, check_layers, counted, token_embeddings
 from entangle_lens.stimuli import Stimuli
 
 _WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
@@ -40,12 +43,15 @@ _WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
 
 @dataclass(frozen=True)
 class Finding:
-    """Everything found about one pair of values: moral and one secondary value."""
+    """Everything found about one pair of values: moral and one secondary value.
+
+    ``residuals`` holds the measure in the residual stream at each position that was read.
+    """
 
     behaviour: Behaviour
     reliability: Reliability
     embedding: EmbeddingMeasure | None
-    residual: ResidualMeasure
+    residuals: Mapping[str, ResidualMeasure]
     repair: Repair
     side_effects: tuple[SideEffects, ...]
     entangled: Judgement
@@ -55,6 +61,11 @@ class Finding:
     def pair(self) -> str:
         """``moral_grammar`` or ``moral_economic``."""
         return self.behaviour.item_set.name
+
+    @property
+    def residual(self) -> ResidualMeasure:
+        """The measure in the residual stream at the last prompt token: the default."""
+        return self.residuals[LAST]
 
 
 @dataclass(frozen=True)
@@ -143,13 +154,24 @@ def _study_pairs(
     progress: bool,
 ) -> tuple[dict[str, Finding], Directions]:
     questions = (MORAL, *stimuli.items)
-    fitted = fit_directions(model, stimuli, design, layers, questions, progress=progress)
+    fitted = fit_directions(
+        model,
+        stimuli,
+        design,
+        layers,
+        questions,
+        positions=known_positions(model, stimuli, design),
+        background=read_background(model, stimuli, layers),
+        progress=progress,
+    )
     embedding = embed or (lambda texts: token_embeddings(model, texts).numpy())
     pairs = {}
     for secondary in stimuli.items:
         finding = _study_pair(model, stimuli, design, secondary, fitted, embedding, progress)
         pairs[finding.pair] = finding
-    directions = Directions(fitted, int(model.cfg.n_layers), _provenance(model, stimuli, design))
+    directions = Directions(
+        fitted[LAST], int(model.cfg.n_layers), _provenance(model, stimuli, design)
+    )
     return pairs, directions
 
 
@@ -158,7 +180,7 @@ def _study_pair(
     stimuli: Stimuli,
     design: Design,
     secondary: str,
-    fitted: Mapping[tuple[str, str], LayerDirections],
+    fitted: Mapping[str, Fitted],
     embed: Embed,
     progress: bool,
 ) -> Finding:
@@ -170,18 +192,18 @@ def _study_pair(
             item_set.texts,
             stimuli.questions_for(value, design.n_paraphrases),
             design.scale,
-            fitted[value, value],
+            {position: each[value, value] for position, each in fitted.items()},
             desc=f"{value} ratings of {item_set.name} items" if progress else None,
         )
         for value in (MORAL, secondary)
     }
-    (moral, moral_projections), (own, own_projections) = asked[MORAL], asked[secondary]
+    (moral, moral_read), (own, own_read) = asked[MORAL], asked[secondary]
     behaviour = measure_behaviour(item_set, moral, own, stimuli.human, rng, design.n_resamples)
     reference = behaviour.reference.value
     accuracies = {MORAL: behaviour.moral_accuracy, secondary: behaviour.accuracy}
     entangled = judge_entanglement(behaviour.entanglement, reference, accuracies)
     yardstick = Yardstick(item_set, reference, entangled.word, design.n_resamples, design.seed)
-    repair = measure_repair(model, stimuli, design, yardstick, fitted, progress=progress)
+    repair = measure_repair(model, stimuli, design, yardstick, fitted[LAST], progress=progress)
     arms = [arm for arm in repair.arms if arm.name in _WITH_SIDE_EFFECTS]
     return Finding(
         behaviour,
@@ -189,10 +211,13 @@ def _study_pair(
         measure_embedding(item_set, stimuli, embed, rng, design.n_resamples)
         if stimuli.phrases
         else None,
-        measure_residual(
-            item_set, moral_projections, own_projections, fitted, int(model.cfg.n_layers), rng,
-            design.n_resamples,
-        ),
+        {
+            position: measure_residual(
+                item_set, position, moral_read[position], own_read[position], each,
+                int(model.cfg.n_layers), rng, design.n_resamples,
+            )
+            for position, each in fitted.items()
+        },
         repair,
         measure_side_effects(model, stimuli, design, arms, progress=progress),
         entangled,

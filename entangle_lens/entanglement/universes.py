@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from entangle_lens.entanglement.evidence import Evidence, PromptRecords
+from entangle_lens.directions import CENTRED, READOUTS
+from entangle_lens.entanglement.evidence import Evidence
+from entangle_lens.entanglement.selection import MIN_AUC
 from entangle_lens.statistics import Clusters
 from entangle_lens.statistics.correlation import centred
 
 BEHAVIOUR, RESIDUAL = "behaviour", "residual"
-MOST_VALID, LAST, MIDDLE, MEAN, LARGEST = (
+MOST_VALID, LAST_LAYER, MIDDLE_LAYER, MEAN, LARGEST = (
     "most valid layer",
     "last layer",
     "middle layer",
-    "mean over layers",
+    "mean over valid layers",
     "largest |r|",
 )
 ALL_PROMPTS = "all prompts"
@@ -27,8 +30,18 @@ RAW, Z, RANKS = "raw", "z within prompt", "ranks within prompt"
 ITEMS, SCENARIOS = "items", "scenario means"
 PEARSON, SPEARMAN = "Pearson", "Spearman"
 NO_COVARIATE = "none"
-CHOICES = ("layer_rule", "prompts", "scaling", "unit", "method", "covariate")
-DEFAULT = {
+POSITIONS = {
+    "last": "last prompt token",
+    "item_last": "last token of the item",
+    "item_mean": "mean over the item",
+}
+ONLY_RESIDUAL = {
+    "layer_rule": MOST_VALID,
+    "position": POSITIONS["last"],
+    "centring": READOUTS[CENTRED],
+}
+CHOICES = (*ONLY_RESIDUAL, "prompts", "scaling", "unit", "method", "covariate")
+DEFAULT = ONLY_RESIDUAL | {
     "prompts": ALL_PROMPTS,
     "scaling": RAW,
     "unit": ITEMS,
@@ -39,10 +52,10 @@ DEFAULT = {
 
 @dataclass(frozen=True)
 class Scores:
-    """Two scores of every item under each choice of layer, prompts and scaling.
+    """Two scores of every item under each choice that comes before items are correlated.
 
-    ``choices`` has one row a pair of scores, with columns measure, layer_rule, layer (NaN where
-    no single one), prompts and scaling.
+    ``choices`` has one row a pair of scores, with columns measure, layer (NaN where no single
+    one), layer_rule, position, centring (all three empty for ratings), prompts and scaling.
     """
 
     choices: pd.DataFrame
@@ -56,45 +69,61 @@ def score_items(evidence: Evidence) -> Scores:
     Projections at each single layer are there too, as layer rule ``largest |r|``: of those the
     one with the largest |r| is kept later, in each universe anew.
     """
-    rules = layer_rules(evidence)
-    rows, x, y = [], [], []
-    for prompts, (moral, secondary) in prompt_subsets(evidence).items():
-        for scaling in (RAW, Z, RANKS):
-            named = {"prompts": prompts, "scaling": scaling}
-            ratings, layers = (
-                [_mean(each, which, chosen, scaling) for which, chosen in zip(
-                    (evidence.moral, evidence.secondary), (moral, secondary), strict=True
-                )]
-                for each in ("ratings", "projections")
-            )  # fmt: skip
-            rows.append({"measure": BEHAVIOUR, "layer_rule": "", "layer": np.nan, **named})
-            x.append(ratings[0])
-            y.append(ratings[1])
-            for rule, layer in rules:
-                rows.append({"measure": RESIDUAL, "layer_rule": rule, "layer": layer, **named})
-                for side, cube in zip((x, y), layers, strict=True):
-                    side.append(_at(cube, evidence, layer))
-    return Scores(pd.DataFrame(rows), np.stack(x), np.stack(y))
+    rows: list[dict[str, object]] = []
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for (name, chosen), scaling in product(prompt_subsets(evidence).items(), (RAW, Z, RANKS)):
+        asked = list(zip((evidence.moral, evidence.secondary), chosen, strict=True))
+        how = {"prompts": name, "scaling": scaling}
+        for side, (records, kept) in zip(sides, asked, strict=True):
+            side.append(_mean(records.ratings[kept], scaling))
+        rows.append(
+            {"measure": BEHAVIOUR, "layer": np.nan, **dict.fromkeys(ONLY_RESIDUAL, "")} | how
+        )
+        for read in evidence.moral.projections:
+            rules = layer_rules(evidence, *read)
+            if not rules:
+                continue
+            for side, (records, kept) in zip(sides, asked, strict=True):
+                cube = _mean(records.projections[read][kept], scaling)
+                side += [_at(cube, evidence, read, layer) for _, layer in rules]
+            where = {"position": POSITIONS[read[0]], "centring": READOUTS[read[1]]} | how
+            rows += [
+                {"measure": RESIDUAL, "layer": layer, "layer_rule": rule} | where
+                for rule, layer in rules
+            ]
+    return Scores(pd.DataFrame(rows), *map(np.stack, sides))
 
 
-def layer_rules(evidence: Evidence) -> list[tuple[str, float]]:
-    """Return (rule, layer) for every rule; NaN stands for the mean over layers.
+def layer_rules(evidence: Evidence, position: str, readout: str) -> list[tuple[str, float]]:
+    """Return (rule, layer) for every rule; NaN stands for the mean over the valid layers.
 
-    A rule that names the layer of an earlier one is left out: it would be counted twice.
+    No rule takes a layer where the directions, read out so, do not read their values in held-out
+    scenarios (AUC under .8), but for ``largest |r|``, which does not ask. A rule that names the
+    layer of an earlier one is left out: it would be counted twice.
     """
-    layers = evidence.layers
+    layers, valid = evidence.layers, valid_layers(evidence, (position, readout))
     rules: list[tuple[str, float]] = []
     for rule, layer in (
-        (MOST_VALID, evidence.layer),
-        (LAST, layers[-1]),
-        (MIDDLE, layers[len(layers) // 2]),
+        (MOST_VALID, evidence.chosen[position]),
+        (LAST_LAYER, layers[-1]),
+        (MIDDLE_LAYER, layers[len(layers) // 2]),
     ):
-        if layer is not None and layer not in [taken for _, taken in rules]:
+        if layer in valid and layer not in [taken for _, taken in rules]:
             rules.append((rule, float(layer)))
-    if len(layers) > 1:
+    if len(valid) > 1:
         rules.append((MEAN, float("nan")))
+    if valid and len(layers) > 1:
         rules += [(LARGEST, float(layer)) for layer in layers]
     return rules
+
+
+def valid_layers(evidence: Evidence, read: tuple[str, str]) -> list[int]:
+    """Return where both directions read their values in held-out scenarios."""
+    return [
+        layer
+        for layer, auc in zip(evidence.layers, evidence.auc[read], strict=True)
+        if auc >= MIN_AUC
+    ]
 
 
 def prompt_subsets(
@@ -151,12 +180,16 @@ def by_unit(
 def left_out(evidence: Evidence, clusters: Clusters) -> list[str]:
     """Say which choices a run of these prompts and layers does not leave open."""
     said = []
-    if evidence.layer is None:
+    if len(evidence.chosen) < len(POSITIONS):
+        said.append("the run could not tell the item's tokens and read the last prompt token only")
+    if evidence.chosen["last"] is None:
         said.append("no layer is valid, so the residual stream has no default")
-    rules = [rule for rule, _ in layer_rules(evidence)]
-    absent = [rule for rule in (LAST, MIDDLE) if rule not in rules]
-    if absent:
-        said.append(f"the {' and the '.join(absent)} is named by an earlier rule: counted once")
+    said += [
+        f"at the {POSITIONS[position]}, the projections do not read both values in held-out "
+        f"scenarios (AUC under {MIN_AUC} at every layer) by {unread}: left out"
+        for position in evidence.chosen
+        if (unread := _unread(evidence, position))
+    ]
     if len(evidence.layers) == 1:
         said.append("one layer was measured")
     for unit in (ITEMS, SCENARIOS):
@@ -169,10 +202,17 @@ def left_out(evidence: Evidence, clusters: Clusters) -> list[str]:
     return [f"{evidence.pair}: {sentence}." for sentence in said]
 
 
+def _unread(evidence: Evidence, position: str) -> str:
+    """Name the ways to centre that have no valid layer at ``position``, or say that none has."""
+    here = [readout for place, readout in evidence.auc if place == position]
+    lost = [each for each in here if not valid_layers(evidence, (position, each))]
+    return "any centring" if lost == here else "; ".join(READOUTS[each] for each in lost)
+
+
 def _mean(
-    of: str, records: PromptRecords, chosen: Bool[np.ndarray, " prompt"], scaling: str
+    values: Float[np.ndarray, "prompt ... item"], scaling: str
 ) -> Float[np.ndarray, "... item"]:
-    return np.asarray(_scaled(getattr(records, of)[chosen], scaling).mean(0))
+    return np.asarray(_scaled(values, scaling).mean(0))
 
 
 def _scaled(x: Float[np.ndarray, "... item"], scaling: str) -> Float[np.ndarray, "... item"]:
@@ -186,8 +226,9 @@ def _scaled(x: Float[np.ndarray, "... item"], scaling: str) -> Float[np.ndarray,
 
 
 def _at(
-    cube: Float[np.ndarray, "layer item"], evidence: Evidence, layer: float
+    cube: Float[np.ndarray, "layer item"], evidence: Evidence, read: tuple[str, str], layer: float
 ) -> Float[np.ndarray, " item"]:
     if np.isnan(layer):
-        return np.asarray(_scaled(cube, Z).mean(0))
+        rows = [evidence.layers.index(each) for each in valid_layers(evidence, read)]
+        return np.asarray(_scaled(cube[rows], Z).mean(0))
     return cube[evidence.layers.index(int(layer))]

@@ -46,10 +46,10 @@ def shown_moves(findings: MultiverseFindings) -> pd.DataFrame:
 
 def headline(findings: MultiverseFindings) -> str:
     """Say how many universes there are and what they share."""
-    return (
-        f"{len(findings.universes):,} universes, {findings.n_draws:,} resamples and as many "
-        "permutations of whole scenarios, shared by all"
-    )
+    drawn = f"{findings.n_permutations:,} permutations of whole scenarios"
+    if findings.n_resamples:
+        drawn = f"{findings.n_resamples:,} resamples and {drawn}"
+    return f"{len(findings.universes):,} universes, {drawn}, shared by all"
 
 
 def as_text(findings: MultiverseFindings) -> str:
@@ -67,7 +67,8 @@ def summarise_multiverse(findings: MultiverseFindings) -> dict[str, Any]:
         pairs.setdefault(row.pop("pair"), {})[row.pop("measure")] = row
     summary = {
         "n_universes": len(findings.universes),
-        "n_draws": findings.n_draws,
+        "n_resamples": findings.n_resamples,
+        "n_permutations": findings.n_permutations,
         "seed": findings.seed,
         "pairs": pairs,
         "notes": list(findings.notes),

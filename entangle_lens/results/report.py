@@ -20,14 +20,16 @@ from entangle_lens.results.multiverse_tables import headline, shown_curves, show
 from entangle_lens.results.reliability import shown_reliability, shown_wordings
 from entangle_lens.results.tables import all_tables
 
-_N_DRAWS = 200  # of the multiverse's intervals; ``entangle-lens multiverse`` draws more
+_N_PERMUTATIONS = 200  # of the multiverse; ``entangle-lens multiverse`` makes more, and intervals
 _SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
 
 
 def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]) -> str:
     """Return the report as HTML, plotly included."""
     tables = all_tables(findings)
-    universes = explore(gather_evidence(tables), manifest["seed"], _N_DRAWS)
+    universes = explore(
+        gather_evidence(tables), manifest["seed"], n_resamples=0, n_permutations=_N_PERMUTATIONS
+    )
     return template("report.html.jinja").render(
         about=about,
         manifest=manifest,

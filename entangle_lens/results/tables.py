@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from entangle_lens.directions import CENTRED
 from entangle_lens.entanglement.layer_sweep import FIGURES
-from entangle_lens.entanglement.ratings import Ratings
+from entangle_lens.entanglement.ratings import Ratings, Readouts
+from entangle_lens.entanglement.residual import ResidualMeasure
 from entangle_lens.entanglement.study import Finding, Findings
 from entangle_lens.results.reliability import reliability_table, wordings_table
 from entangle_lens.results.summary import summary_table, verdict_table
+from entangle_lens.statistics import pearson
 
 
 def all_tables(findings: Findings) -> dict[str, pd.DataFrame]:
@@ -25,6 +28,7 @@ def all_tables(findings: Findings) -> dict[str, pd.DataFrame]:
         "reliability": reliability_table(findings),
         "wordings": wordings_table(findings),
         "projections": pd.concat([_projections(each) for each in pairs], ignore_index=True),
+        "readouts": pd.concat([_readouts(each) for each in pairs], ignore_index=True),
         "layers": pd.concat([_layers(each) for each in pairs], ignore_index=True),
         "directions": _directions(findings),
         "repair": pd.DataFrame(row for each in pairs for row in _outcomes(each)),
@@ -75,25 +79,59 @@ def _long(ratings: Ratings, item_ids: pd.Series, pair: str) -> pd.DataFrame:
 
 
 def _projections(finding: Finding) -> pd.DataFrame:
-    """One row a prompt and layer: item x value x wording x polarity x layer."""
-    behaviour, residual = finding.behaviour, finding.residual
-    item_ids = behaviour.item_set.table["item_id"]
-    both = ((behaviour.moral, residual.moral), (behaviour.secondary, residual.secondary))
+    """One row a prompt, position and layer; one column a way to read the residual out."""
+    behaviour = finding.behaviour
+    return pd.concat(
+        _read_out(ratings, finding, residual, readouts)
+        for residual in finding.residuals.values()
+        for ratings, readouts in (
+            (behaviour.moral, residual.moral),
+            (behaviour.secondary, residual.secondary),
+        )
+    )
+
+
+def _read_out(
+    ratings: Ratings, finding: Finding, residual: ResidualMeasure, readouts: Readouts
+) -> pd.DataFrame:
+    questions, layers = ratings.questions, residual.layers
+    item_ids = finding.behaviour.item_set.table["item_id"].to_numpy()
+    n_rows, n_items = len(questions) * len(layers), len(item_ids)
+    each_question = len(layers) * n_items
+    return pd.DataFrame(
+        {
+            "pair": finding.pair,
+            "item_id": np.tile(item_ids, n_rows),
+            "value": ratings.value,
+            "paraphrase": np.repeat([each.paraphrase for each in questions], each_question),
+            "polarity": np.repeat([each.polarity for each in questions], each_question),
+            "position": residual.position,
+            "layer": np.tile(np.repeat(layers, n_items), len(questions)),
+            **{name: values.ravel() for name, values in readouts.items()},
+        }
+    )
+
+
+def _readouts(finding: Finding) -> pd.DataFrame:
+    """One row a position, way to read out and layer: correlation and held-out validity."""
     return pd.concat(
         pd.DataFrame(
             {
                 "pair": finding.pair,
-                "item_id": item_ids,
-                "value": ratings.value,
-                "paraphrase": question.paraphrase,
-                "polarity": question.polarity,
-                "layer": layer,
-                "projection": projections[row, column],
+                "position": position,
+                "readout": name,
+                "layer": residual.layers,
+                "correlation": pearson(
+                    residual.moral[name].mean(0), residual.secondary[name].mean(0)
+                ),
+                "auc": residual.readout_auc[name],
+                "selected": [
+                    layer == residual.layer and name == CENTRED for layer in residual.layers
+                ],
             }
         )
-        for ratings, projections in both
-        for row, question in enumerate(ratings.questions)
-        for column, layer in enumerate(residual.layers)
+        for position, residual in finding.residuals.items()
+        for name in residual.moral
     )
 
 

@@ -22,6 +22,7 @@ from entangle_lens.running.generation import NEVER_FIRED, decoded, edited, gener
 from entangle_lens.running.moments import Moments
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
 from entangle_lens.running.plan import Plan, plan_reading, plan_sweep, tokens_per_second
+from entangle_lens.running.positions import LAST, ONE_EACH
 from entangle_lens.running.prompts import PromptGroup, chat_prompts, plain_prompts, rating_prompts
 from entangle_lens.running.rows import Rows, RowsReader
 from entangle_lens.running.scoring import Reading, read_prompts
@@ -30,7 +31,9 @@ from entangle_lens.running.sweep import read_ablated
 from entangle_lens.running.text import next_token_log_probs, sequence_log_probs, token_embeddings
 
 __all__ = [
+    "LAST",
     "NEVER_FIRED",
+    "ONE_EACH",
     "Ablation",
     "Account",
     "Activations",

@@ -1,4 +1,4 @@
-"""Log-probabilities of options after prompts, with the residuals at the last token and elsewhere."""
+"""Log-probabilities of options after prompts, with residuals at the last token and elsewhere."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _Places:
         return _Places(self.layers, tuple([each[index] for index in batch] for each in self.spans))
 
     def moved(self, by: Sequence[int]) -> list[list[Span]]:
-        """Return the spans of prompts before which stands padding, as many tokens as ``by`` says."""
+        """Return the spans of prompts that stand behind padding, ``by`` tokens of it each."""
         return [
             [(first + pad, end + pad) for (first, end), pad in zip(each, by, strict=True)]
             for each in self.spans

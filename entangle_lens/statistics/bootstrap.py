@@ -68,9 +68,27 @@ def fisher_interval(
     r: float, resampled: Float[np.ndarray, " resamples"], df: int
 ) -> tuple[float, float]:
     """Return tanh(z +- t se): z = atanh(r), se that of the resampled z, t at ``df`` degrees."""
-    half = t_quantile(df) * np.nanstd(fisher_z(resampled), ddof=1)
-    z = fisher_z(np.asarray(r))
-    return float(np.tanh(z - half)), float(np.tanh(z + half))
+    low, high = fisher_intervals(np.asarray(r), resampled, df)
+    return float(low), float(high)
+
+
+def fisher_intervals(
+    r: Float[np.ndarray, "..."], resampled: Float[np.ndarray, "resamples ..."], df: int
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Return the intervals of many correlations; NaN where one does not exist."""
+    half = t_quantile(df) * _spread(fisher_z(resampled))
+    z = fisher_z(r)
+    return np.asarray(np.tanh(z - half)), np.asarray(np.tanh(z + half))
+
+
+def _spread(z: Float[np.ndarray, "resamples ..."]) -> Float[np.ndarray, "..."]:
+    """Return the standard deviation over the resamples in which there is a z; NaN below two."""
+    known = np.isfinite(z)
+    n = known.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, z, 0).sum(0) / n
+        squares = (np.where(known, z - mean, 0) ** 2).sum(0)
+        return np.asarray(np.sqrt(squares / np.where(n > 1, n - 1, np.nan)))
 
 
 def percentile_interval(resampled: Float[np.ndarray, " resamples"]) -> tuple[float, float]:

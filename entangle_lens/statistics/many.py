@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from scipy.stats import rankdata
 
-from entangle_lens.statistics.bootstrap import draw_counts, fisher_interval
+from entangle_lens.statistics.bootstrap import draw_counts, fisher_intervals
 from entangle_lens.statistics.correlation import Clusters, pearson
 from entangle_lens.statistics.partial import covariate_basis, residuals
 from entangle_lens.statistics.permutation import permuted_items
@@ -57,40 +58,54 @@ class ManyCorrelations:
     low: Float[np.ndarray, " pairs"]
     high: Float[np.ndarray, " pairs"]
     p: Float[np.ndarray, " pairs"]
-    null: Float[np.ndarray, "permutations pairs"]
+    null: Float32[np.ndarray, "permutations pairs"]
 
 
 def correlate_many(
     x: Float[np.ndarray, "pairs items"],
     y: Float[np.ndarray, "pairs items"],
-    covariates: Float[np.ndarray, "covariates items"],
+    covariate_sets: Sequence[Float[np.ndarray, "_ items"]],
     draws: Draws,
     *,
     ranks: bool = False,
-) -> ManyCorrelations:
-    """Estimate each pair's (partial) correlation with a scenario-clustered interval and p.
+) -> list[ManyCorrelations]:
+    """Estimate each pair's (partial) correlation under each set of covariates.
 
     The intervals are those of ``correlation_estimate`` and ``partial_correlation_estimate``
     (Fisher z, t at scenarios - 2 - covariates degrees of freedom), p their permutation p. With
     ``ranks`` it is Spearman's correlation: of ranks, taken anew in every resample, covariates
-    included. No covariate is an array of no rows.
+    included. No covariate is an array of no rows. Without resamples there are no intervals (NaN).
     """
-    draws.clusters.check(x=x, y=y, covariates=covariates)
-    resampled = _resampled_ranks if ranks else _resampled_values
-    spread = resampled(x, y, covariates, draws)
+    draws.clusters.check(x=x, y=y)
+    for covariates in covariate_sets:
+        draws.clusters.check(covariates=covariates)
     if ranks:
-        x, y, covariates = (rankdata(each, axis=-1) for each in (x, y, covariates))
-    basis = covariate_basis(covariates)
+        spreads = _resampled_ranks(x, y, covariate_sets, draws)
+        x, y, *covariate_sets = (rankdata(each, axis=-1) for each in (x, y, *covariate_sets))
+    else:
+        spreads = [_resampled_values(x, y, covariates, draws) for covariates in covariate_sets]
+    return [
+        _estimate(x, y, covariate_basis(covariates), spread, draws)
+        for covariates, spread in zip(covariate_sets, spreads, strict=True)
+    ]
+
+
+def _estimate(
+    x: Float[np.ndarray, "pairs items"],
+    y: Float[np.ndarray, "pairs items"],
+    basis: Float[np.ndarray, "rank items"],
+    resampled: Float[np.ndarray, "resamples pairs"],
+    draws: Draws,
+) -> ManyCorrelations:
     x, y = residuals(x, basis), residuals(y, basis)
     r = pearson(x, y)
+    known = np.isfinite(r)
+    df = draws.clusters.n_clusters - 2 - len(basis)
+    low, high = (np.where(known, each, np.nan) for each in fisher_intervals(r, resampled, df))
     null = _permuted(x, y, basis, draws)
     beyond = (np.abs(null) >= np.abs(r) - 1e-12).sum(0)
-    df = draws.clusters.n_clusters - 2 - len(basis)
-    bounds = np.full((2, len(r)), np.nan)
-    for pair in np.flatnonzero(np.isfinite(r)):
-        bounds[:, pair] = fisher_interval(float(r[pair]), spread[:, pair], df)
-    p = np.where(np.isfinite(r), (beyond + 1) / (len(null) + 1), np.nan)
-    return ManyCorrelations(r, bounds[0], bounds[1], p, null)
+    p = np.where(known, (beyond + 1) / (len(null) + 1), np.nan)
+    return ManyCorrelations(r, low, high, p, null.astype(np.float32))
 
 
 def _resampled_values(
@@ -122,50 +137,43 @@ def _resampled_values(
 def _resampled_ranks(
     x: Float[np.ndarray, "pairs items"],
     y: Float[np.ndarray, "pairs items"],
-    covariates: Float[np.ndarray, "covariates items"],
+    covariate_sets: Sequence[Float[np.ndarray, "_ items"]],
     draws: Draws,
-) -> Float[np.ndarray, "resamples pairs"]:
-    """Return partial rank correlations, every resample ranked anew."""
+) -> list[Float[np.ndarray, "resamples pairs"]]:
+    """Return partial rank correlations under each set of covariates, every resample ranked anew."""
     weights = draws.counts[:, draws.clusters.codes]
-    n_resamples, n_items = weights.shape
-    w = np.ones((n_resamples, 1 + len(covariates), n_items))
-    w[:, 1:] = _weighted_ranks(covariates, weights)
-    counted = w * weights[:, None]
-    found = np.empty((n_resamples, len(x)))
-    chunk = max(1, _CHUNK_ELEMENTS // (n_resamples * n_items))
+    one = np.ones((1, *weights.shape))
+    designs = [
+        np.concatenate([one, _centred_ranks(each, weights)]).swapaxes(0, 1)
+        for each in covariate_sets
+    ]
+    counted = [design * weights[:, None] for design in designs]
+    wholes = [some @ design.swapaxes(1, 2) for some, design in zip(counted, designs, strict=True)]
+    found = [np.empty((len(weights), len(x))) for _ in covariate_sets]
+    chunk = max(1, _CHUNK_ELEMENTS // (weights.shape[1] * max(weights.shape)))
     for start in range(0, len(x), chunk):
         part = slice(start, start + chunk)
-        u, v = (_weighted_ranks(each[part], weights) for each in (x, y))
-        cu, cv = np.swapaxes(u, 1, 2), np.swapaxes(v, 1, 2)
+        u, v = (_centred_ranks(each[part], weights) for each in (x, y))
         squares = tuple(
-            np.einsum("ri,rpi,rpi->rp", weights, one, other)
-            for one, other in ((u, u), (v, v), (u, v))
+            (one * other * weights).sum(-1).T for one, other in ((u, u), (v, v), (u, v))
         )
-        found[:, part] = _partial(
-            counted @ np.swapaxes(w, 1, 2), counted @ cu, counted @ cv, squares
-        )
+        by_item = [each.transpose(1, 2, 0) for each in (u, v)]
+        for r, some, whole in zip(found, counted, wholes, strict=True):
+            r[:, part] = _partial(whole, some @ by_item[0], some @ by_item[1], squares)
     return found
 
 
-def _weighted_ranks(
+def _centred_ranks(
     values: Float[np.ndarray, "pairs items"], weights: Int[np.ndarray, "resamples items"]
-) -> Float[np.ndarray, "resamples pairs items"]:
-    """Return each item's rank (ties share their mean rank) when it stands ``weights`` times.
+) -> Float[np.ndarray, "pairs resamples items"]:
+    """Return each item's rank less the mean rank, when item j stands ``weights`` j times.
 
-    Ranks are less their mean, (items + 1) / 2, and divided by the number of items.
+    That is sum_j weight_j sign(x_i - x_j) / 2, ties sharing their mean rank; divided by the number
+    of items. The sums are of whole numbers, so single precision holds them exactly.
     """
-    n_resamples, n_items = weights.shape
-    ranks = np.empty((n_resamples, len(values), n_items))
-    below = np.zeros((n_resamples, n_items + 1))
-    for pair, each in enumerate(values):
-        order = np.argsort(each, kind="stable")
-        sorted_values = each[order]
-        np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
-        first = np.searchsorted(sorted_values, each, side="left")
-        after = np.searchsorted(sorted_values, each, side="right")
-        ranks[:, pair] = (below[:, first] + below[:, after] + 1) / 2
-    total = weights.sum(1)[:, None, None]
-    return (ranks - (total + 1) / 2) / total
+    signs = np.sign(values[:, None, :] - values[:, :, None]).astype(np.float32)
+    sums = weights.astype(np.float32) @ signs
+    return np.asarray(sums / (2.0 * weights.sum(1)[:, None]))
 
 
 def _partial(

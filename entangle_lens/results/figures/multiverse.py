@@ -17,6 +17,7 @@ _KINDS = (
     ("layer picked by |r|: circular, not counted", ORANGE, "rgba(217,115,13,0.25)"),
 )
 _CURVE_HEIGHT, _ROW_HEIGHT = 330, 19
+_MOST_DRAWN = 1_500  # more than a screen has columns, and a page that still opens at once
 _GREYS = [[0, "#ffffff"], [0.5, INK], [1, GREY]]
 
 
@@ -33,9 +34,13 @@ def multiverse_figures(findings: MultiverseFindings) -> dict[str, go.Figure]:
 
 
 def specification_curve(curve: Curve, universes: pd.DataFrame) -> go.Figure:
-    """Universes sorted by r with their intervals, the default marked; below, their choices."""
-    universes = universes[universes["r"].notna()].sort_values("r", kind="stable")
+    """Universes sorted by r with their intervals, the default marked; below, their choices.
+
+    Of very many, some are drawn, evenly spaced in this order, the default among them.
+    """
     rows = choice_rows(universes)
+    universes = universes[universes["r"].notna()].sort_values("r", kind="stable")
+    drawn = thinned(universes.assign(place=np.arange(1, len(universes) + 1)))
     lower = _ROW_HEIGHT * len(rows)
     figure = make_subplots(
         rows=2,
@@ -44,17 +49,28 @@ def specification_curve(curve: Curve, universes: pd.DataFrame) -> go.Figure:
         vertical_spacing=0.02,
         row_heights=[_CURVE_HEIGHT, lower],
     )
-    _estimates(figure, universes)
-    _default(figure, curve, universes)
-    _choices(figure, universes, rows)
+    _estimates(figure, drawn)
+    _default(figure, curve, drawn)
+    _choices(figure, drawn, rows)
     styled(figure, height=_CURVE_HEIGHT + lower + 150)
     title = TITLES.get(curve.pair, curve.pair.replace("_", " and "))
+    shown = f", {len(drawn):,} of them drawn" if len(drawn) < len(universes) else ""
     figure.update_layout(
-        title=f"{title}, {curve.measure}: {curve.n_universes:,} universes",
+        title=f"{title}, {curve.measure}: {curve.n_universes:,} universes{shown}",
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         plot_bgcolor="white",
     )
     return figure
+
+
+def thinned(universes: pd.DataFrame) -> pd.DataFrame:
+    """Return at most ``_MOST_DRAWN`` rows, evenly spaced: first, last and default among them."""
+    if len(universes) <= _MOST_DRAWN:
+        return universes
+    default = universes["default"].to_numpy()
+    kept = default.copy()
+    kept[np.linspace(0, len(kept) - 1, _MOST_DRAWN - int(default.sum())).round().astype(int)] = True
+    return universes[kept]
 
 
 def choice_rows(universes: pd.DataFrame) -> list[tuple[str, str]]:
@@ -63,12 +79,12 @@ def choice_rows(universes: pd.DataFrame) -> list[tuple[str, str]]:
         (choice, str(option))
         for choice in CHOICES
         if universes[choice].nunique() > 1
-        for option in dict.fromkeys(universes.sort_index()[choice])
+        for option in universes[choice].unique()
     ]
 
 
 def _estimates(figure: go.Figure, universes: pd.DataFrame) -> None:
-    place = np.arange(1, len(universes) + 1)
+    place = universes["place"].to_numpy()
     circular = universes["circular"].to_numpy()
     significant = (universes["p"] < LEVEL).to_numpy()
     chosen = (significant & ~circular, ~significant & ~circular, circular)
@@ -108,14 +124,14 @@ def _estimates(figure: go.Figure, universes: pd.DataFrame) -> None:
 
 def _default(figure: go.Figure, curve: Curve, universes: pd.DataFrame) -> None:
     """Mark the default by a disc on the curve and a line through its choices."""
-    places = np.flatnonzero(universes["default"])
-    if curve.default_r is None or not len(places):
+    defaults = universes[universes["default"]]
+    if curve.default_r is None or defaults.empty:
         return
-    row = universes.iloc[places[0]]
-    figure.add_vline(x=places[0] + 1, line={"color": RED, "width": 1.2, "dash": "dot"})
+    row = defaults.iloc[0]
+    figure.add_vline(x=row["place"], line={"color": RED, "width": 1.2, "dash": "dot"})
     figure.add_trace(
         go.Scatter(
-            x=[places[0] + 1],
+            x=[row["place"]],
             y=[row["r"]],
             error_y={
                 "symmetric": False,
@@ -143,7 +159,7 @@ def _choices(figure: go.Figure, universes: pd.DataFrame, rows: list[tuple[str, s
     figure.add_trace(
         go.Heatmap(
             z=taken * shades[:, None],
-            x=np.arange(1, len(universes) + 1),
+            x=universes["place"],
             y=[_label(choice, option, default) for choice, option in rows],
             zmin=0,
             zmax=2,
