@@ -98,8 +98,8 @@ def layer_rules(evidence: Evidence, position: str, readout: str) -> list[tuple[s
     """Return (rule, layer) for every rule; NaN stands for the mean over the valid layers.
 
     No rule takes a layer where the directions, read out so, do not read their values in held-out
-    scenarios (AUC under .8), but for ``largest |r|``, which does not ask. A rule that names the
-    layer of an earlier one is left out: it would be counted twice.
+    scenarios (AUC under .8), but for ``largest |r|``, which does not ask and stands beside others
+    only. A rule that names the layer of an earlier one is left out: it would be counted twice.
     """
     layers, valid = evidence.layers, valid_layers(evidence, (position, readout))
     rules: list[tuple[str, float]] = []
@@ -112,7 +112,7 @@ def layer_rules(evidence: Evidence, position: str, readout: str) -> list[tuple[s
             rules.append((rule, float(layer)))
     if len(valid) > 1:
         rules.append((MEAN, float("nan")))
-    if valid and len(layers) > 1:
+    if rules and len(layers) > 1:
         rules += [(LARGEST, float(layer)) for layer in layers]
     return rules
 
@@ -185,8 +185,8 @@ def left_out(evidence: Evidence, clusters: Clusters) -> list[str]:
     if evidence.chosen["last"] is None:
         said.append("no layer is valid, so the residual stream has no default")
     said += [
-        f"at the {POSITIONS[position]}, the projections do not read both values in held-out "
-        f"scenarios (AUC under {MIN_AUC} at every layer) by {unread}: left out"
+        f"at the {POSITIONS[position]}, no layer of these rules reads both values in held-out "
+        f"scenarios (AUC of {MIN_AUC} or more) by {unread}: left out"
         for position in evidence.chosen
         if (unread := _unread(evidence, position))
     ]
@@ -203,9 +203,9 @@ def left_out(evidence: Evidence, clusters: Clusters) -> list[str]:
 
 
 def _unread(evidence: Evidence, position: str) -> str:
-    """Name the ways to centre that have no valid layer at ``position``, or say that none has."""
+    """Name the ways to centre that have no rule at ``position``, or say that none has."""
     here = [readout for place, readout in evidence.auc if place == position]
-    lost = [each for each in here if not valid_layers(evidence, (position, each))]
+    lost = [each for each in here if not layer_rules(evidence, position, each)]
     return "any centring" if lost == here else "; ".join(READOUTS[each] for each in lost)
 
 

@@ -10,6 +10,8 @@ from scipy import stats
 
 import entangle_lens as el
 from entangle_lens import cli
+from entangle_lens.directions import READOUTS
+from entangle_lens.entanglement.universes import CHOICES, POSITIONS
 
 
 @pytest.fixture(scope="module")
@@ -19,24 +21,53 @@ def found(run_folder):
 
 @pytest.fixture(scope="module")
 def tables(run_folder):
-    names = ("items", "ratings", "projections", "layers")
+    names = ("items", "ratings", "projections", "readouts")
     return {name: pd.read_parquet(run_folder / f"tables/{name}.parquet") for name in names}
 
 
-def plainly(tables, universe):
-    """One universe of the ratings, written out."""
-    items = tables["items"].query("pair == @universe.pair").set_index("item_id")
-    rows = tables["ratings"].query("pair == @universe.pair")
+def z_scores(x):
+    return (x - x.mean()) / x.std(ddof=0)
+
+
+def of_prompts(rows, universe):
+    """Keep a universe's prompts and scale the scores of each of them, in pandas."""
     if universe.prompts.startswith("paraphrase "):
         rows = rows[rows["paraphrase"] == universe.prompts.split()[1]]
     elif universe.prompts.endswith(" only"):
         rows = rows[rows["polarity"] == universe.prompts.split()[0]]
-    by_prompt = rows.groupby(["value", "paraphrase", "polarity"])["rating"]
+    by_prompt = rows.groupby(["value", "paraphrase", "polarity", "layer"])["score"]
     if universe.scaling == "z within prompt":
-        rows = rows.assign(rating=by_prompt.transform(lambda x: (x - x.mean()) / x.std(ddof=0)))
+        rows = rows.assign(score=by_prompt.transform(z_scores))
     elif universe.scaling == "ranks within prompt":
-        rows = rows.assign(rating=by_prompt.rank())
-    means = rows.pivot_table(index="item_id", columns="value", values="rating").loc[items.index]
+        rows = rows.assign(score=by_prompt.rank())
+    return rows
+
+
+def scored(tables, universe):
+    """Both scores of every item: ratings, or projections at the universe's place and layer."""
+    if universe.measure == "behaviour":
+        rows = tables["ratings"].assign(layer=0).rename(columns={"rating": "score"})
+        rows = of_prompts(rows.query("pair == @universe.pair"), universe)
+        return rows.pivot_table(index="item_id", columns="value", values="score")
+    place = {said: name for name, said in POSITIONS.items()}[universe.position]
+    readout = {said: name for name, said in READOUTS.items()}[universe.centring]
+    rows, known = (
+        each[(each["pair"] == universe.pair) & (each["position"] == place)]
+        for each in (tables["projections"], tables["readouts"])
+    )
+    rows = of_prompts(rows.assign(score=rows[readout]), universe)
+    wide = rows.pivot_table(index="item_id", columns=["layer", "value"], values="score")
+    if np.isfinite(universe.layer):
+        return wide[int(universe.layer)]
+    valid = known.loc[(known["readout"] == readout) & (known["auc"] >= 0.8), "layer"]
+    assert len(valid) > 1
+    return sum(z_scores(wide[layer]) for layer in valid)
+
+
+def plainly(tables, universe):
+    """One universe, written out."""
+    items = tables["items"].query("pair == @universe.pair").set_index("item_id")
+    means = scored(tables, universe).loc[items.index].copy()
     means["z"] = items["text"].str.len() if universe.covariate == "characters" else items["level"]
     if universe.unit == "scenario means":
         means = means.groupby(items["scenario_id"], sort=False).mean()
@@ -50,14 +81,50 @@ def plainly(tables, universe):
     return stats.pearsonr(*left).statistic
 
 
-def test_universes_are_those_of_pandas_and_scipy(found, tables):
-    behaviour = found.table().query("measure == 'behaviour'")
-    sample = behaviour.sample(40, random_state=0)
+@pytest.mark.parametrize("measure", ["behaviour", "residual"])
+def test_universes_are_those_of_pandas_and_scipy(found, tables, measure):
+    universes = found.table().query("measure == @measure")
+    sample = universes.sample(40, random_state=0)
     assert {"none", "characters"} < set(sample["covariate"])
     assert sample["method"].nunique() == sample["unit"].nunique() == 2
+    if measure == "residual":
+        assert sample["position"].nunique() == 3
+        assert sample["centring"].nunique() == 5
+        assert sample["layer"].isna().any()
     for universe in sample.itertuples():
         assert universe.r == pytest.approx(plainly(tables, universe), abs=1e-8)
-    assert behaviour["r"].std() > 0.05
+    assert universes["r"].std() > 0.05
+
+
+def test_position_and_centring_change_what_is_correlated(found):
+    """The control: no choice is a copy of another under a second name."""
+    default = {"prompts": "all prompts", "scaling": "raw", "unit": "items", "covariate": "none"}
+    table = found.table().query("pair == 'moral_grammar' and method == 'Pearson' and not circular")
+    table = table[np.logical_and.reduce([table[name] == value for name, value in default.items()])]
+    r = table.query("measure == 'residual' and layer == layer").groupby("layer")["r"]
+    assert (r.nunique() == r.size()).all()
+    assert r.size().max() > 5
+
+
+def test_nothing_counts_where_the_directions_do_not_read_their_values(found, tables):
+    """A readout below AUC .8 at a layer is no universe there, and a note says which are gone."""
+    counted = found.table().query("measure == 'residual' and not circular and layer == layer")
+    auc = tables["readouts"].assign(
+        position=tables["readouts"]["position"].map(POSITIONS),
+        centring=tables["readouts"]["readout"].map(READOUTS),
+    )
+    keys = ["pair", "position", "centring", "layer"]
+    held = counted[keys].drop_duplicates().merge(auc, on=keys)
+    assert len(held) == len(counted[keys].drop_duplicates())
+    assert held["auc"].min() >= 0.8
+    best = auc.groupby(["pair", "position", "centring"])["auc"].max()
+    lost = best[best < 0.8].index
+    assert len(lost) > 0
+    for pair, position, centring in lost:
+        rows = found.table().query("pair == @pair and position == @position")
+        assert centring not in set(rows["centring"])
+        said = [note for note in found.findings.notes if pair in note and position in note]
+        assert any(centring in note or "any centring" in note for note in said)
 
 
 def test_default_universe_is_the_headline_of_the_run(found, run_folder):
@@ -69,6 +136,9 @@ def test_default_universe_is_the_headline_of_the_run(found, run_folder):
     default = found.table().query("default")
     assert len(default) == 4
     assert set(default["covariate"]) == {"none"}
+    residual = default.query("measure == 'residual'")
+    assert set(residual["position"]) == {"last prompt token"}
+    assert set(residual["centring"]) == {"centred projection"}
 
 
 def test_shares_and_ranks_count_the_universes(found):
@@ -94,8 +164,9 @@ def test_picking_the_layer_by_its_r_is_shown_and_not_counted(found):
     table = found.table().query("measure == 'residual'")
     circular = table[table["circular"]]
     assert set(circular["layer_rule"]) == {"largest |r|"}
-    others = table[~table["circular"] & (table["layer_rule"] != "mean over layers")]
-    keys = ["pair", "prompts", "scaling", "unit", "method", "covariate"]
+    others = table[~table["circular"] & (table["layer_rule"] != "mean over valid layers")]
+    keys = ["pair", *CHOICES[1:]]
+    assert circular.groupby(keys).size().max() == 1
     most = others.assign(size=others["r"].abs()).groupby(keys)["size"].max()
     picked = circular.set_index(keys)["r"].abs()
     assert (picked >= most.loc[picked.index] - 1e-12).all()
