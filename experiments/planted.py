@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.express as px
 
 import entangle_lens as el
 from entangle_lens.models import info
@@ -56,22 +54,6 @@ def _studied(name: str, quick: bool) -> list[dict[str, object]]:
             }
         )
     return rows
-
-
-def write_figure(path: Path, table: pd.DataFrame) -> None:
-    """Draw recovered leaks, before and after the repair, against the true ones."""
-    shown = table.melt(["true", "pair"], ["leak", "leak after"], "measured", "leak found")
-    figure = px.scatter(
-        shown,
-        x="true",
-        y="leak found",
-        color="pair",
-        symbol="measured",
-        template="plotly_white",
-        title="The leak that a study finds against the one that was planted",
-    )
-    figure.add_shape(type="line", x0=0, y0=0, x1=0.65, y1=0.65, line={"dash": "dot"})
-    figure.write_html(path)
 
 
 def missed(table: pd.DataFrame, slope: float) -> int:

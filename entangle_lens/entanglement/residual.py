@@ -36,9 +36,9 @@ class ResidualMeasure:
     At each layer, ``correlation`` is r(moral projection, secondary projection) over items: each
     item is projected on the moral direction where the moral question is asked, and on the
     secondary direction where its question is asked, both fitted at this position;
-    ``correlation`` is that of the means over prompts. ``moral`` and ``secondary`` hold the
-    projections by every name in ``READOUTS``, and ``readout_auc`` the lower of the two
-    directions' held-out AUCs by each; all else is about the centred projection.
+    ``correlation`` is that of the means over prompts. The ``_readouts`` hold the items by every
+    name in ``READOUTS``, and ``readout_auc`` the lower of the two directions' held-out AUCs by
+    each; all else is about the centred projection.
     ``band`` is what |r| stays below at every layer at once in 95 % of scenario
     permutations, ``p`` the matching p-value a layer.
     ``layer`` is chosen by the validity of the two directions on held-out scenarios (None where
@@ -48,14 +48,24 @@ class ResidualMeasure:
     item_set: ItemSet
     position: str
     layers: tuple[int, ...]
-    moral: Readouts
-    secondary: Readouts
+    moral_readouts: Readouts
+    secondary_readouts: Readouts
     correlation: Float[np.ndarray, " layer"]
     band: float
     p: Float[np.ndarray, " layer"]
     readout_auc: Mapping[str, Float[np.ndarray, " layer"]]
     layer: int | None
     entanglement: Estimate | None
+
+    @property
+    def moral(self) -> Float[np.ndarray, "prompt layer item"]:
+        """The centred projections on the moral direction."""
+        return self.moral_readouts[CENTRED]
+
+    @property
+    def secondary(self) -> Float[np.ndarray, "prompt layer item"]:
+        """The centred projections on the secondary direction."""
+        return self.secondary_readouts[CENTRED]
 
     @property
     def auc(self) -> Float[np.ndarray, " layer"]:

@@ -18,6 +18,7 @@ from entangle_lens.results.figures.style import TITLES
 from entangle_lens.results.html import figures_html, table_html, template
 from entangle_lens.results.multiverse_tables import headline, shown_curves, shown_moves
 from entangle_lens.results.reliability import shown_reliability, shown_wordings
+from entangle_lens.results.summary import shown_positions
 from entangle_lens.results.tables import all_tables
 
 _N_PERMUTATIONS = 200  # of the multiverse; ``entangle-lens multiverse`` makes more, and intervals
@@ -54,6 +55,7 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
             "wordings": table_html(shown_wordings(findings)),
             "multiverse": table_html(shown_curves(universes)),
             "moves": table_html(shown_moves(universes)),
+            "positions": table_html(shown_positions(findings)),
             "repair": _repairs(tables["repair"]),
             "layer_sweep": table_html(_sweep(tables["layer_sweep"])),
             "side_effects": table_html(_rounded(tables["side_effects"])),

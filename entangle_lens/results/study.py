@@ -9,13 +9,16 @@ import plotly.graph_objects as go
 
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.embedding import Embed
+from entangle_lens.entanglement.evidence import gather_evidence
+from entangle_lens.entanglement.multiverse import explore
 from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.study import Directions, Findings, run_study
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, info
 from entangle_lens.results.figures.study import all_figures
+from entangle_lens.results.multiverse import Multiverse
 from entangle_lens.results.reliability import reliability_table
-from entangle_lens.results.run_folder import save_run
+from entangle_lens.results.run_folder import make_manifest, save_run
 from entangle_lens.results.summary import summary_table, verdict_table
 from entangle_lens.results.tables import all_tables
 from entangle_lens.stimuli import Scale, Stimuli, load_stimuli
@@ -86,6 +89,11 @@ class Study:
         ``findings.pairs[...].reliability.warnings`` says where they turn.
         """
         return reliability_table(self.findings)
+
+    def multiverse(self) -> Multiverse:
+        """Return the headline under every reasonable choice, as ``el.multiverse`` of a folder."""
+        manifest = make_manifest(info(self.model), self.stimuli, self.design)
+        return Multiverse(explore(gather_evidence(self.tables()), self.design.seed), manifest)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by name."""

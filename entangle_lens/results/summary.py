@@ -8,11 +8,13 @@ import pandas as pd
 
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.repair import Repair
+from entangle_lens.entanglement.residual import ResidualMeasure
 from entangle_lens.entanglement.study import Finding, Findings
+from entangle_lens.entanglement.universes import POSITIONS
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.reliability import summarise_reliability
 from entangle_lens.results.staging import without_nan
-from entangle_lens.running import Account
+from entangle_lens.running import LAST, Account
 from entangle_lens.statistics import Estimate
 from entangle_lens.stimuli import Stimuli
 
@@ -57,6 +59,25 @@ def summary_table(findings: Findings) -> pd.DataFrame:
             if estimate is not None:
                 rows.append({"pair": name, "measure": measure, **estimate.as_dict()})
     return pd.DataFrame(rows).rename(columns={"value": "r"})
+
+
+def shown_positions(findings: Findings) -> pd.DataFrame:
+    """Return one row a pair and position, to read: layer, AUC, r with interval; every cell text."""
+    rows = []
+    for pair, finding in findings.pairs.items():
+        for name, residual in finding.residuals.items():
+            layer, estimate = residual.layer, residual.entanglement
+            known = layer is not None and estimate is not None
+            rows.append(
+                {
+                    "pair": pair,
+                    "position": POSITIONS[name],
+                    "most valid layer": str(layer) if known else "none is valid",
+                    "AUC": f"{residual.auc[residual.layers.index(layer)]:.2f}" if known else "",
+                    "r [95 % interval]": str(estimate) if known else "",
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def verdict_table(findings: Findings) -> pd.DataFrame:
@@ -116,7 +137,11 @@ def _embedding(finding: Finding) -> dict[str, Any] | None:
 
 
 def _residual(finding: Finding) -> dict[str, Any]:
-    residual = finding.residual
+    positions = {name: _at_position(each) for name, each in finding.residuals.items()}
+    return positions[LAST] | {"positions": positions}
+
+
+def _at_position(residual: ResidualMeasure) -> dict[str, Any]:
     nothing = dict.fromkeys(("r", "low", "high", "p", "n_items", "n_scenarios"))
     estimate = residual.entanglement
     at = None if residual.layer is None else residual.layers.index(residual.layer)

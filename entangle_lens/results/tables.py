@@ -85,8 +85,8 @@ def _projections(finding: Finding) -> pd.DataFrame:
         _read_out(ratings, finding, residual, readouts)
         for residual in finding.residuals.values()
         for ratings, readouts in (
-            (behaviour.moral, residual.moral),
-            (behaviour.secondary, residual.secondary),
+            (behaviour.moral, residual.moral_readouts),
+            (behaviour.secondary, residual.secondary_readouts),
         )
     )
 
@@ -122,7 +122,7 @@ def _readouts(finding: Finding) -> pd.DataFrame:
                 "readout": name,
                 "layer": residual.layers,
                 "correlation": pearson(
-                    residual.moral[name].mean(0), residual.secondary[name].mean(0)
+                    residual.moral_readouts[name].mean(0), residual.secondary_readouts[name].mean(0)
                 ),
                 "auc": residual.readout_auc[name],
                 "selected": [
@@ -131,7 +131,7 @@ def _readouts(finding: Finding) -> pd.DataFrame:
             }
         )
         for position, residual in finding.residuals.items()
-        for name in residual.moral
+        for name in residual.moral_readouts
     )
 
 

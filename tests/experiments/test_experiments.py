@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
@@ -48,7 +49,10 @@ def test_calibration_of_the_statistics_holds_and_shows_the_usual_ways_failing(tm
     )
     assert "all bars met" in shown
     assert "items as independent" in shown
-    assert (tmp_path / "statistics.html").exists()
+    report = (tmp_path / "report.html").read_text()
+    assert report.count("plotly-graph-div") == report.count("<table") == 3
+    rates = pd.read_csv(tmp_path / "false_positives.csv")
+    assert rates["items as independent"].iloc[-1] > 2 * rates["scenario permutation"].iloc[-1]
 
 
 def test_calibration_recovers_what_was_planted(tmp_path):
@@ -56,7 +60,7 @@ def test_calibration_recovers_what_was_planted(tmp_path):
     assert "all bars met" in shown
     slope = float(re.search(r"slope of the recovered leak on the true one: ([\d.]+)", shown)[1])
     assert 0.9 <= slope <= 1.1
-    assert (tmp_path / "planted.html").exists()
+    assert "What was planted and what is found" in (tmp_path / "report.html").read_text()
 
 
 def test_interventions_are_compared_and_two_repair_both_pairs(tmp_path):
