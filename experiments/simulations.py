@@ -139,7 +139,7 @@ def layer_choice(rng: np.random.Generator, size: Size, n_scenarios: int = 17) ->
             band, _ = max_band(x, y, clusters, rng, size.resamples)
             observed = np.abs(pearson(x, y))
             largest = int(observed.argmax())
-            valid = most_valid_layer([_validated(rng, n_layers) for _ in range(2)], n_layers)
+            valid = _valid_layer(rng, n_layers)
             picked = [
                 permutation_p(x[layer], y[layer], clusters, rng, size.resamples) < ALPHA
                 for layer in (valid, largest)
@@ -155,6 +155,14 @@ def layer_choice(rng: np.random.Generator, size: Size, n_scenarios: int = 17) ->
             }
         )
     return pd.DataFrame(rows)
+
+
+def _valid_layer(rng: np.random.Generator, n_layers: int) -> int:
+    """Return the layer that the default rule picks, drawing again where it picks none."""
+    while True:
+        layer = most_valid_layer([_validated(rng, n_layers) for _ in range(2)], n_layers)
+        if layer is not None:
+            return layer
 
 
 def _validated(rng: np.random.Generator, n_layers: int, n_pairs: int = 24) -> LayerDirections:

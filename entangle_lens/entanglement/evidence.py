@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 
 from entangle_lens.directions import CENTRED
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.stimuli import COVARIATE
 
 TABLES: dict[str, tuple[str, ...]] = {
-    "items": ("pair", "item_id", "scenario_id", "text", "moral", "level"),
+    "items": ("pair", "item_id", "scenario_id", "text", "tokens", "moral", "level"),
     "ratings": ("pair", "item_id", "value", "paraphrase", "polarity", "rating"),
     "projections": (
         "pair", "item_id", "value", "paraphrase", "polarity", "position", "layer", CENTRED,
@@ -47,7 +48,8 @@ class Evidence:
     ``chosen`` is the layer that the study chose by validity at each position that it read (None
     where no layer is valid); ``auc`` is how well the two directions read their values in held-out
     scenarios, keyed like the projections.
-    ``covariates`` are the number of words and of characters, and the design's secondary level.
+    ``covariates`` are the number of words, characters and tokens, the design's secondary level,
+    and what the stimuli themselves have of them.
     """
 
     pair: str
@@ -94,11 +96,7 @@ def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
     return Evidence(
         pair=pair,
         scenario_ids=tuple(items["scenario_id"].astype(str)),
-        covariates={
-            "words": np.asarray([float(len(text.split())) for text in items["text"]]),
-            "characters": np.asarray([float(len(text)) for text in items["text"]]),
-            "level": items["level"].to_numpy(dtype=float),
-        },
+        covariates=_covariates(items),
         moral=moral,
         secondary=secondary,
         layers=_layers(own),
@@ -108,6 +106,21 @@ def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
             for (position, name), rows in readouts.groupby(["position", "readout"], sort=False)
         },
     )
+
+
+def _covariates(items: pd.DataFrame) -> dict[str, Float[np.ndarray, " item"]]:
+    lengths = {
+        "words": items["text"].map(lambda text: len(text.split())),
+        "characters": items["text"].str.len(),
+        "tokens": items["tokens"],
+        "level": items["level"],
+    }
+    own = {
+        str(name).removeprefix(COVARIATE).replace("_", " "): items[name]
+        for name in items
+        if str(name).startswith(COVARIATE)
+    }
+    return {name: values.to_numpy(dtype=float) for name, values in (lengths | own).items()}
 
 
 def _layers(own: Mapping[str, pd.DataFrame]) -> tuple[int, ...]:

@@ -35,7 +35,14 @@ from entangle_lens.entanglement.side_effects import SideEffects, measure_side_ef
 from entangle_lens.entanglement.verdict import Judgement, judge_entanglement
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.models import Model, info
-from entangle_lens.running import LAST, Account, check_layers, counted, token_embeddings
+from entangle_lens.running import (
+    LAST,
+    Account,
+    check_layers,
+    count_tokens,
+    counted,
+    token_embeddings,
+)
 from entangle_lens.stimuli import Stimuli
 
 _WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
@@ -45,7 +52,8 @@ _WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
 class Finding:
     """Everything found about one pair of values: moral and one secondary value.
 
-    ``residuals`` holds the measure in the residual stream at each position that was read.
+    ``residuals`` holds the measure in the residual stream at each position that was read,
+    ``n_tokens`` how many tokens each item is.
     """
 
     behaviour: Behaviour
@@ -56,6 +64,7 @@ class Finding:
     side_effects: tuple[SideEffects, ...]
     entangled: Judgement
     repaired: Judgement
+    n_tokens: tuple[int, ...]
 
     @property
     def pair(self) -> str:
@@ -222,6 +231,7 @@ def _study_pair(
         measure_side_effects(model, stimuli, design, arms, progress=progress),
         entangled,
         _repaired(repair, entangled),
+        tuple(count_tokens(model, item_set.texts)),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from entangle_lens.directions import CENTRED, READOUTS
 from entangle_lens.entanglement.evidence import Evidence
 from entangle_lens.entanglement.selection import MIN_AUC
-from entangle_lens.statistics import Clusters
+from entangle_lens.statistics import Clusters, pearson
 from entangle_lens.statistics.correlation import centred
 
 BEHAVIOUR, RESIDUAL = "behaviour", "residual"
@@ -30,6 +30,7 @@ RAW, Z, RANKS = "raw", "z within prompt", "ranks within prompt"
 ITEMS, SCENARIOS = "items", "scenario means"
 PEARSON, SPEARMAN = "Pearson", "Spearman"
 NO_COVARIATE = "none"
+_THE_SAME = 1 - 1e-9
 POSITIONS = {
     "last": "last prompt token",
     "item_last": "last token of the item",
@@ -152,11 +153,17 @@ def prompt_subsets(
 def covariate_sets(
     evidence: Evidence, unit: str, clusters: Clusters
 ) -> Iterator[tuple[str, Float[np.ndarray, "covariate row"]]]:
-    """Yield every choice of covariate over the rows of ``unit``, those that vary there."""
+    """Yield every choice of covariate over the rows of ``unit``.
+
+    Those that vary there, and those that say no more than an earlier one once.
+    """
     yield NO_COVARIATE, by_unit(np.empty((0, clusters.n_items)), unit, clusters)
+    taken: list[Float[np.ndarray, "1 row"]] = []
     for name, values in evidence.covariates.items():
         rows = by_unit(values[None], unit, clusters)
-        if centred(rows).any():
+        same = any(abs(float(pearson(rows, each)[0])) > _THE_SAME for each in taken)
+        if centred(rows).any() and not same:
+            taken.append(rows)
             yield covariate_name(name, evidence), rows
 
 
@@ -197,7 +204,8 @@ def left_out(evidence: Evidence, clusters: Clusters) -> list[str]:
         same = {covariate_name(name, evidence) for name in evidence.covariates} - set(kept)
         if same:
             said.append(
-                f"all {unit} have the same {' and '.join(sorted(same))}: no covariate there"
+                f"among {unit}, {' and '.join(sorted(same))} does not vary, or says no more than "
+                "another covariate"
             )
     return [f"{evidence.pair}: {sentence}." for sentence in said]
 

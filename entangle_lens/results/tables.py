@@ -43,6 +43,7 @@ def _items(finding: Finding) -> pd.DataFrame:
     behaviour = finding.behaviour
     return behaviour.item_set.table.assign(
         pair=finding.pair,
+        tokens=finding.n_tokens,
         moral_rating=behaviour.moral.mean,
         secondary_rating=behaviour.secondary.mean,
         moral_mass=behaviour.moral.mass.mean(0),

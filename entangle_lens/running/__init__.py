@@ -23,7 +23,13 @@ from entangle_lens.running.moments import Moments
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
 from entangle_lens.running.plan import Plan, plan_reading, plan_sweep, tokens_per_second
 from entangle_lens.running.positions import LAST, ONE_EACH
-from entangle_lens.running.prompts import PromptGroup, chat_prompts, plain_prompts, rating_prompts
+from entangle_lens.running.prompts import (
+    PromptGroup,
+    chat_prompts,
+    count_tokens,
+    plain_prompts,
+    rating_prompts,
+)
 from entangle_lens.running.rows import Rows, RowsReader
 from entangle_lens.running.scoring import Reading, read_prompts
 from entangle_lens.running.sites import hook_name
@@ -52,6 +58,7 @@ __all__ = [
     "chat_prompts",
     "check_hooks",
     "check_layers",
+    "count_tokens",
     "counted",
     "decoded",
     "edited",

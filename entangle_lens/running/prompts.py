@@ -82,6 +82,11 @@ def plain_prompts(model: TransformerBridge, texts: Sequence[str]) -> PromptGroup
     return PromptGroup(tuple(tuple(_without_eos(tokenizer, ids)) for ids in encoded))
 
 
+def count_tokens(model: TransformerBridge, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens each text is by itself, without special tokens."""
+    return [len(ids) for ids in _encode_many(info(model).tokenizer, texts)]
+
+
 def render(tokenizer: PreTrainedTokenizerBase, content: str, answer_prefix: str) -> str:
     """Return the whole prompt as text: one user turn, then the beginning of the answer.
 

@@ -2,11 +2,12 @@
 
 from entangle_lens.stimuli.folder import BUNDLED_STIMULI, check_stimuli, load_stimuli
 from entangle_lens.stimuli.questions import Question, Scale
-from entangle_lens.stimuli.sets import ContrastSet, ControlSet, ItemSet, Stimuli
+from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
 from entangle_lens.stimuli.tables import Problem
 
 __all__ = [
     "BUNDLED_STIMULI",
+    "COVARIATE",
     "ContrastSet",
     "ControlSet",
     "ItemSet",

@@ -12,7 +12,7 @@ import pandas as pd
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.statistics.correlation import MIN_CLUSTERS
 from entangle_lens.stimuli.questions import Question
-from entangle_lens.stimuli.sets import ContrastSet, ControlSet, ItemSet, Stimuli
+from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
 from entangle_lens.stimuli.tables import (
     SECONDARY,
     TABLES,
@@ -87,12 +87,23 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
     yield from _item_problems(tables["items"])
     yield from _contrast_problems(tables["contrasts"])
     yield from _question_problems(tables)
+    known = set(tables["items"]["item_id"])
     if "human" in tables:
         yield from duplicate_problems("human.csv", tables["human"], ["item_id", "value"])
-        known = set(tables["items"]["item_id"])
-        for row, item_id in zip(tables["human"].index, tables["human"]["item_id"], strict=True):
-            if item_id not in known:
-                yield Problem("human.csv", f"{item_id!r} is no item of items.csv", row, "item_id")
+        yield from _unknown_items("human.csv", tables["human"], known)
+    if "covariates" in tables:
+        covariates = tables["covariates"]
+        yield from _unknown_items("covariates.csv", covariates, known)
+        lacking = sorted(known - set(covariates["item_id"]))
+        if lacking:
+            message = f"has no row for {len(lacking)} items of items.csv, such as {lacking[0]!r}"
+            yield Problem("covariates.csv", message)
+
+
+def _unknown_items(file: str, table: pd.DataFrame, known: set[str]) -> Iterator[Problem]:
+    for row, item_id in zip(table.index, table["item_id"], strict=True):
+        if item_id not in known:
+            yield Problem(file, f"{item_id!r} is no item of items.csv", row, "item_id")
 
 
 def _split_problems(tables: Tables) -> Iterator[Problem]:
@@ -170,7 +181,10 @@ def _build(folder: Path, tables: Tables) -> Stimuli:
     return Stimuli(
         name=f"{folder.parent.name}/{folder.name}" if folder.name == "stimuli" else folder.name,
         digest=_digest(folder),
-        items={secondary: _item_set(tables["items"], secondary) for secondary in SECONDARY},
+        items={
+            secondary: _item_set(tables["items"], secondary, tables.get("covariates"))
+            for secondary in SECONDARY
+        },
         contrasts={
             (str(value), str(split)): ContrastSet(
                 str(value), str(split), tuple(pairs["positive"]), tuple(pairs["negative"])
@@ -203,7 +217,7 @@ def _build(folder: Path, tables: Tables) -> Stimuli:
     )
 
 
-def _item_set(items: pd.DataFrame, secondary: str) -> ItemSet:
+def _item_set(items: pd.DataFrame, secondary: str, covariates: pd.DataFrame | None) -> ItemSet:
     chosen = items[items["set"] == f"moral_{secondary}"].reset_index(drop=True)
     level = -chosen["corruption"].astype(float)
     if secondary == "economic":
@@ -211,6 +225,9 @@ def _item_set(items: pd.DataFrame, secondary: str) -> ItemSet:
     table = chosen[["item_id", "scenario_id", "text"]].assign(
         moral=chosen["moral"].astype(float), level=level
     )
+    if covariates is not None:
+        numbers = covariates.set_index("item_id").astype(float).add_prefix(COVARIATE)
+        table = table.join(numbers, on="item_id")
     return ItemSet(secondary, table)
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.stimuli.questions import Question
 
+COVARIATE = "covariate_"
+
 
 @dataclass(frozen=True)
 class ItemSet:
@@ -18,7 +20,8 @@ class ItemSet:
 
     ``table`` has one row an item: ``item_id, scenario_id, text, moral, level``. ``moral`` is -1,
     0 or 1; ``level`` rises with the secondary good: minus the corruption level for ``grammar``,
-    log10 of the price for ``economic``.
+    log10 of the price for ``economic``. Further numbers of the items stand in columns whose names
+    begin with ``covariate_``.
     """
 
     secondary: str

@@ -47,11 +47,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Table:
-    """The form of one table: its required columns with the check of each cell, and its id."""
+    """The form of one table: its required columns with the check of each cell, and its id.
+
+    ``others`` checks the cells of all other columns, which are read as text where it is None.
+    """
 
     columns: dict[str, Check]
     id_column: str | None = None
     required: bool = False
+    others: Check | None = None
 
 
 def _text(cell: str) -> str | None:
@@ -141,6 +145,7 @@ TABLES: dict[str, Table] = {
     "human": Table(
         {"item_id": _text, "value": _one_of(*VALUES), "mean": _number, "se": _number, "n": _number}
     ),
+    "covariates": Table({"item_id": _text}, id_column="item_id", others=_number),
 }
 
 
@@ -189,7 +194,10 @@ def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:
         return
     if table.empty:
         yield Problem(file, "has no rows")
-    for column, check in form.columns.items():
+    checks = dict(form.columns)
+    if form.others is not None:
+        checks |= {str(name): form.others for name in table if name not in checks}
+    for column, check in checks.items():
         for row, cell in table[column].items():
             message = check(cell)
             if message is not None:

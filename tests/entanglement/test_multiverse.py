@@ -11,6 +11,8 @@ from scipy import stats
 import entangle_lens as el
 from entangle_lens import cli
 from entangle_lens.directions import READOUTS
+from entangle_lens.entanglement.evidence import gather_evidence
+from entangle_lens.entanglement.multiverse import explore
 from entangle_lens.entanglement.universes import CHOICES, POSITIONS
 
 
@@ -125,6 +127,25 @@ def test_nothing_counts_where_the_directions_do_not_read_their_values(found, tab
         assert centring not in set(rows["centring"])
         said = [note for note in found.findings.notes if pair in note and position in note]
         assert any(centring in note or "any centring" in note for note in said)
+
+
+def test_covariates_are_lengths_design_and_what_the_stimuli_bring(run_folder, tables):
+    """One that says no more than another is no universe of its own, and a note says so."""
+    frequency = np.random.default_rng(0).normal(size=len(tables["items"]))
+    items = tables["items"].assign(
+        covariate_log_frequency=frequency, covariate_again=3 - 2 * frequency
+    )
+    found = explore(gather_evidence(tables | {"items": items}), n_resamples=0, n_permutations=20)
+    table = found.universes.query("pair == 'moral_grammar' and measure == 'behaviour'")
+    expected = {"none", "characters", "grammar level", "log frequency"}
+    assert set(table.query("unit == 'items'")["covariate"]) == expected
+    assert any("again" in note and "says no more" in note for note in found.notes)
+    universe = table.query("covariate == 'log frequency' and unit == 'items'").iloc[0]
+    own = items.query("pair == 'moral_grammar'").set_index("item_id")
+    means = scored(tables, universe).loc[own.index]
+    z = own["covariate_log_frequency"]
+    left = [each - np.polyval(np.polyfit(z, each, 1), z) for _, each in means.items()]
+    assert universe["r"] == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-9)
 
 
 def test_default_universe_is_the_headline_of_the_run(found, run_folder):

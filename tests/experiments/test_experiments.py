@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,20 @@ def test_calibration_recovers_what_was_planted(tmp_path):
     slope = float(re.search(r"slope of the recovered leak on the true one: ([\d.]+)", shown)[1])
     assert 0.9 <= slope <= 1.1
     assert "What was planted and what is found" in (tmp_path / "report.html").read_text()
+
+
+def test_word_frequencies_are_those_that_ship(tmp_path):
+    shipped = ROOT / "entangle_lens/data/stimuli/goods"
+    frame = pd.read_csv(shipped / "covariates.csv", dtype=str)
+    frame.rename(columns={"log_frequency": "kept"}).to_csv(tmp_path / "covariates.csv", index=False)
+    shutil.copy(shipped / "items.csv", tmp_path)
+    run("word_frequencies.py", tmp_path, cwd=tmp_path)
+    made = pd.read_csv(tmp_path / "covariates.csv", dtype=str)
+    assert list(made) == ["item_id", "kept", "log_frequency"]
+    assert (
+        made["log_frequency"].tolist() == made["kept"].tolist() == frame["log_frequency"].tolist()
+    )
+    assert frame["log_frequency"].nunique() > 100
 
 
 def test_interventions_are_compared_and_two_repair_both_pairs(tmp_path):

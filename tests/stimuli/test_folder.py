@@ -42,6 +42,9 @@ def spoil(folder, table, row, column, value):
         ("neutral", 3, "text", "", "is empty"),
         ("minimal_pairs", 3, "grammatical", "", "is empty"),
         ("phrases", 3, "pole", "middle", "unknown level"),
+        ("covariates", 3, "log_frequency", "often", "is not a number"),
+        ("covariates", 3, "log_frequency", "", "is not a number"),
+        ("covariates", 3, "item_id", "nobody", "is no item of items.csv"),
     ],
 )
 def test_bad_cell_is_named_by_table_row_and_column(folder, table, row, column, value, said):
@@ -54,6 +57,21 @@ def test_bad_cell_is_named_by_table_row_and_column(folder, table, row, column, v
     assert any(said in text for text in named)
     with pytest.raises(el.EntangleError, match=rf"{table}\.csv row"):
         el.load_stimuli(folder)
+
+
+def test_covariates_are_numbers_of_each_item_and_none_may_lack_them(folder):
+    path = folder / "covariates.csv"
+    frame = pd.read_csv(path).sample(frac=1, random_state=0).assign(surprise=range(288))
+    frame.to_csv(path, index=False)
+    items = el.load_stimuli(folder).items["grammar"].table
+    right = frame.set_index("item_id").loc[items["item_id"]]
+    assert items["covariate_log_frequency"].tolist() == right["log_frequency"].tolist()
+    assert items["covariate_surprise"].tolist() == right["surprise"].tolist()
+    frame.iloc[2:].to_csv(path, index=False)
+    with pytest.raises(el.EntangleError, match=r"covariates.csv: has no row for 2 items .*'m"):
+        el.load_stimuli(folder)
+    path.unlink()
+    assert "covariate_surprise" not in el.load_stimuli(folder).items["grammar"].table
 
 
 def test_untouched_folder_is_sound(folder):
