@@ -1,8 +1,8 @@
 """Simulated ratings whose correlation and scenarios are known, and what the statistics find.
 
-Used by ``calibration.py``. As in the stimuli, the four items of a scenario have one moral level,
-and their secondary ratings share a part: the within-scenario correlation. Every function returns
-one row a condition.
+Used by ``calibration.py``. As in the stimuli, the items of a scenario (four, but for one table)
+have one moral level, and their secondary ratings share a part: the within-scenario correlation.
+Every function returns one row a condition.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from entangle_lens.statistics.bootstrap import bca_interval, fisher_interval, pe
 
 ITEMS_A_SCENARIO = 4
 ALPHA = 0.05
+WITHIN = (0.0, 0.1, 0.3, 0.5)
 KINDS = ("coverage", "percentile", "BCa")  # the first is the default: Fisher z, t
 
 
@@ -44,36 +45,52 @@ class Size:
 
 
 def ratings(
-    rng: np.random.Generator, n_scenarios: int, r: float, within: float
+    rng: np.random.Generator, clusters: Clusters, r: float, within: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return moral and secondary ratings that correlate by ``r``."""
-    moral = _shared_in_scenarios(rng, n_scenarios, 1.0)
-    noise = _shared_in_scenarios(rng, n_scenarios, within)
+    moral = _shared_in_scenarios(rng, clusters, 1.0)
+    noise = _shared_in_scenarios(rng, clusters, within)
     return moral, r * moral + np.sqrt(1 - r**2) * noise
 
 
-def false_positives(rng: np.random.Generator, size: Size, n_scenarios: int = 17) -> pd.DataFrame:
+def false_positives(rng: np.random.Generator, size: Size) -> pd.DataFrame:
     """How often is a correlation of zero called one? By scenarios, and item by item."""
+    return _alarms(rng, size, _clusters(17))
+
+
+def mixed_sizes(rng: np.random.Generator, size: Size) -> pd.DataFrame:
+    """The same where scenarios hold 3 to 18 items, each a number of its own."""
+    clusters = Clusters.of([str(number) for number in range(16) for _ in range(3 + number)])
+    power = [_power(rng, size, clusters, within) for within in WITHIN]
+    return _alarms(rng, size, clusters).assign(**{"scenario test, r = .5": power})
+
+
+def _alarms(rng: np.random.Generator, size: Size, clusters: Clusters) -> pd.DataFrame:
     rows = []
-    for within in (0.0, 0.1, 0.3, 0.5):
+    for within in WITHIN:
         tests = [
             (
                 permutation_p(x, y, clusters, rng, size.resamples) < ALPHA,
                 not _holds(correlation_estimate(x, y, clusters, rng, size.resamples), 0.0),
                 pearsonr(x, y).pvalue < ALPHA,
             )
-            for x, y, clusters in _tables(rng, size, n_scenarios, 0.0, within)
+            for x, y in _tables(rng, size, clusters, 0.0, within)
         ]
         by_scenario, interval, naive = np.mean(tests, axis=0)
         rows.append(
             {
                 "within": within,
-                "scenario permutation": by_scenario,
+                "scenario test": by_scenario,
                 "scenario interval": interval,
                 "items as independent": naive,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _power(rng: np.random.Generator, size: Size, clusters: Clusters, within: float) -> float:
+    tables = _tables(rng, size, clusters, 0.5, within)
+    return float(np.mean([permutation_p(*each, clusters, rng, 200) < ALPHA for each in tables]))
 
 
 def coverage(rng: np.random.Generator, size: Size, within: float = 0.3) -> pd.DataFrame:
@@ -84,12 +101,9 @@ def coverage(rng: np.random.Generator, size: Size, within: float = 0.3) -> pd.Da
     rows = []
     for r in (0.0, 0.3, 0.6):
         for n_scenarios in (17, 36, 72):
-            bounds = np.stack(
-                [
-                    _intervals(x, y, clusters, rng, size.resamples)
-                    for x, y, clusters in _tables(rng, size, n_scenarios, r, within)
-                ]
-            )
+            clusters = _clusters(n_scenarios)
+            tables = _tables(rng, size, clusters, r, within)
+            bounds = np.stack([_intervals(x, y, clusters, rng, size.resamples) for x, y in tables])
             holds = (bounds[..., 0] <= r) & (r <= bounds[..., 1])
             zero = bounds[:, 0].prod(-1) <= 0
             rows.append(
@@ -135,7 +149,7 @@ def layer_choice(rng: np.random.Generator, size: Size, n_scenarios: int = 17) ->
     for n_layers in (28, 64):
         tests = []
         for _ in range(size.simulations):
-            x, y = (_layers(rng, n_scenarios, n_layers) for _ in range(2))
+            x, y = (_layers(rng, clusters, n_layers) for _ in range(2))
             band, _ = max_band(x, y, clusters, rng, size.resamples)
             observed = np.abs(pearson(x, y))
             largest = int(observed.argmax())
@@ -184,25 +198,24 @@ def _validated(rng: np.random.Generator, n_layers: int, n_pairs: int = 24) -> La
 
 
 def _tables(
-    rng: np.random.Generator, size: Size, n_scenarios: int, r: float, within: float
-) -> Iterator[tuple[np.ndarray, np.ndarray, Clusters]]:
-    clusters = _clusters(n_scenarios)
+    rng: np.random.Generator, size: Size, clusters: Clusters, r: float, within: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for _ in range(size.simulations):
-        yield *ratings(rng, n_scenarios, r, within), clusters
+        yield ratings(rng, clusters, r, within)
 
 
 def _clusters(n_scenarios: int) -> Clusters:
     return Clusters.of([str(number // ITEMS_A_SCENARIO) for number in range(4 * n_scenarios)])
 
 
-def _shared_in_scenarios(rng: np.random.Generator, n_scenarios: int, within: float) -> np.ndarray:
-    shared = np.repeat(rng.standard_normal(n_scenarios), ITEMS_A_SCENARIO)
-    own = rng.standard_normal(n_scenarios * ITEMS_A_SCENARIO)
+def _shared_in_scenarios(rng: np.random.Generator, clusters: Clusters, within: float) -> np.ndarray:
+    shared = rng.standard_normal(clusters.n_clusters)[clusters.codes]
+    own = rng.standard_normal(clusters.n_items)
     return np.sqrt(within) * shared + np.sqrt(1 - within) * own
 
 
-def _layers(rng: np.random.Generator, n_scenarios: int, n_layers: int) -> np.ndarray:
-    return _carried(n_layers, lambda: _shared_in_scenarios(rng, n_scenarios, 0.3))
+def _layers(rng: np.random.Generator, clusters: Clusters, n_layers: int) -> np.ndarray:
+    return _carried(n_layers, lambda: _shared_in_scenarios(rng, clusters, 0.3))
 
 
 def _carried(n_layers: int, draw: Callable[[], np.ndarray]) -> np.ndarray:

@@ -78,7 +78,9 @@ def fisher_intervals(
     """Return the intervals of many correlations; NaN where one does not exist."""
     half = t_quantile(df) * _spread(fisher_z(resampled))
     z = fisher_z(r)
-    return np.asarray(np.tanh(z - half)), np.asarray(np.tanh(z + half))
+    low, high = np.tanh(z - half), np.tanh(z + half)
+    # The z of a perfect r is cut off, and would leave r outside.
+    return np.asarray(np.minimum(low, r)), np.asarray(np.maximum(high, r))
 
 
 def _spread(z: Float[np.ndarray, "resamples ..."]) -> Float[np.ndarray, "..."]:

@@ -59,8 +59,9 @@ class Clusters:
     def sums(self, values: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... clusters"]:
         """Sum ``values`` within each scenario."""
         self.check(values=values)
-        one_hot = np.eye(self.n_clusters)[self.codes]
-        return np.asarray(values @ one_hot)
+        order = np.argsort(self.codes, kind="stable")
+        first = np.searchsorted(self.codes[order], np.arange(self.n_clusters))
+        return np.asarray(np.add.reduceat(values[..., order], first, axis=-1))
 
 
 def centred(x: Float[np.ndarray, "... items"]) -> Float[np.ndarray, "... items"]:

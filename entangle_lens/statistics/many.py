@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from entangle_lens.statistics.bootstrap import draw_counts, fisher_intervals
 from entangle_lens.statistics.correlation import Clusters, pearson
 from entangle_lens.statistics.partial import covariate_basis, residuals
-from entangle_lens.statistics.permutation import permuted_items
+from entangle_lens.statistics.permutation import can_be_dealt, permuted_items, turned_signs
 
 _CHUNK_ELEMENTS = 10_000_000
 _NOTHING_LEFT = 1e-10
@@ -23,12 +23,14 @@ class Draws:
     """Bootstrap samples and permutations of scenarios, shared by many correlations.
 
     ``counts`` says how often each scenario was drawn, ``order`` which item's x stands at each
-    item's place.
+    item's place. Where scenarios of mixed sizes cannot be dealt out, ``signs`` are those of their
+    shares in r, and there is no order.
     """
 
     clusters: Clusters
     counts: Int[np.ndarray, "resamples clusters"]
-    order: Int[np.ndarray, "permutations items"]
+    order: Int[np.ndarray, "permutations items"] | None
+    signs: Float[np.ndarray, "permutations clusters"] | None
 
     @classmethod
     def make(
@@ -36,14 +38,17 @@ class Draws:
     ) -> Draws:
         """Draw scenarios with replacement, and deal them out anew."""
         counts = draw_counts(clusters, rng, n_resamples)
-        return cls(clusters, counts, permuted_items(clusters, rng, n_permutations))
+        if can_be_dealt(clusters):
+            return cls(clusters, counts, permuted_items(clusters, rng, n_permutations), None)
+        return cls(clusters, counts, None, turned_signs(clusters, rng, n_permutations))
 
     def of_scenarios(self) -> Draws:
         """Return the same draws for scenario means: one row a scenario."""
-        codes = self.clusters.codes
+        codes, order = self.clusters.codes, self.order
         _, first = np.unique(codes, return_index=True)
         alone = Clusters(np.arange(self.clusters.n_clusters))
-        return Draws(alone, self.counts, codes[self.order[:, first]])
+        moved = None if order is None else codes[order[:, first]]
+        return Draws(alone, self.counts, moved, self.signs)
 
 
 @dataclass(frozen=True)
@@ -207,15 +212,17 @@ def _permuted(
     Freedman & Lane (1983). y is free of the covariates already, so that only the length of the
     permuted x changes.
     """
-    null = np.full((len(draws.order), len(x)), np.nan)
+    sizes = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    sizes[sizes == 0] = np.nan
+    if draws.order is None:
+        assert draws.signs is not None
+        return np.asarray(draws.signs @ draws.clusters.sums(x * y).T / sizes)
+    null = np.empty((len(draws.order), len(x)))
     for pair, (one, other) in enumerate(zip(x, y, strict=True)):
-        size = np.linalg.norm(one) * np.linalg.norm(other)
-        if size == 0:
-            continue
         moved = one[draws.order]
-        taken = ((moved @ basis.T) ** 2).sum(1) / (one @ one)
-        null[:, pair] = moved @ other / size / np.sqrt(np.maximum(1 - taken, _NOTHING_LEFT))
-    return null
+        taken = ((moved @ basis.T) ** 2).sum(1) / max(one @ one, _NOTHING_LEFT)
+        null[:, pair] = moved @ other / np.sqrt(np.maximum(1 - taken, _NOTHING_LEFT))
+    return null / sizes
 
 
 def _scaled(x: Float[np.ndarray, "pairs items"]) -> Float[np.ndarray, "pairs items"]:

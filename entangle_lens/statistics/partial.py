@@ -10,7 +10,7 @@ from entangle_lens.statistics.bootstrap import draw_counts, interval_method, sce
 from entangle_lens.statistics.correlation import Clusters, centred, pearson
 from entangle_lens.statistics.estimate import Estimate
 from entangle_lens.statistics.intervals import N_RESAMPLES
-from entangle_lens.statistics.permutation import permuted_items
+from entangle_lens.statistics.permutation import can_be_dealt, permuted_items, turned_signs
 
 _NOTHING_LEFT = 1e-10
 _CHUNK_ELEMENTS = 20_000_000
@@ -165,9 +165,13 @@ def _permutation_p(
 ) -> float:
     """Return (b + 1) / (B + 1) for residuals x and y, x permuted and freed of the basis again.
 
-    y is free of the basis already, so that only the length of the permuted x changes.
+    y is free of the basis already, so that only the length of the permuted x changes. Scenarios of
+    mixed sizes have the signs of their shares turned instead.
     """
     x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
+    if not can_be_dealt(clusters):
+        turned = turned_signs(clusters, rng, n_permutations) @ clusters.sums(x * y)
+        return (int(np.sum(np.abs(turned) >= abs(x @ y) - 1e-12)) + 1) / (n_permutations + 1)
     beyond, chunk = 0, max(1, _CHUNK_ELEMENTS // len(x))
     for start in range(0, n_permutations, chunk):
         moved = x[permuted_items(clusters, rng, min(chunk, n_permutations - start))]

@@ -1,4 +1,10 @@
-"""Scenario-level permutation: p-values, and bands that hold over all layers at once."""
+"""Scenario-level permutation: p-values, and bands that hold over all layers at once.
+
+Scenarios are dealt out anew, each to a place of its own size. Where their sizes are so mixed that
+most have no such place, the sign of each scenario's share in r is turned at random instead: every
+share has mean zero where nothing correlates, whatever its size (the score form of the wild cluster
+bootstrap; Cameron, Gelbach & Miller 2008, Kline & Santos 2012).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ from entangle_lens.statistics.correlation import Clusters, centred, pearson
 
 N_PERMUTATIONS = 10_000
 _CHUNK_ELEMENTS = 20_000_000
+_LEAST_DEALT = 0.5  # of the scenarios but one, how many can change places
 
 
 def permuted_correlations(
@@ -22,12 +29,18 @@ def permuted_correlations(
 
     A scenario's block of x values moves as a whole to another scenario and is shuffled within
     it, so items are never treated as independent draws. Every pair sees the same permutations.
-    Scenarios trade places only with scenarios of the same number of items, which matters where
-    items are missing.
+    Scenarios trade places only with scenarios of the same number of items. Where fewer than half
+    could (:func:`can_be_dealt`), r = sum over scenarios of what each adds to it is given with
+    signs drawn at random.
     """
     clusters.check(x=x, y=y)
     x, y = _standardised(x), _standardised(y)
     n_pairs, n_items = x.shape
+    if not can_be_dealt(clusters):
+        return (
+            np.asarray(turned_signs(clusters, rng, n_permutations) @ clusters.sums(x * y).T)
+            / n_items
+        )
     out = np.empty((n_permutations, n_pairs))
     chunk = max(1, _CHUNK_ELEMENTS // (n_items * n_pairs))
     for start in range(0, n_permutations, chunk):
@@ -35,6 +48,22 @@ def permuted_correlations(
         order = permuted_items(clusters, rng, rows)
         out[start : start + rows] = np.einsum("pri,pi->rp", x[:, order], y) / n_items
     return out
+
+
+def can_be_dealt(clusters: Clusters) -> bool:
+    """Say whether at least half of the scenarios have others of their size to change places with.
+
+    Counted is every scenario but one of its size, of all scenarios but one.
+    """
+    n_sizes = len(np.unique(np.bincount(clusters.codes)))
+    return clusters.n_clusters - n_sizes >= _LEAST_DEALT * (clusters.n_clusters - 1)
+
+
+def turned_signs(
+    clusters: Clusters, rng: np.random.Generator, n_permutations: int
+) -> Float[np.ndarray, "permutations clusters"]:
+    """Return a sign for each scenario's share in r, 1 or -1 at random."""
+    return rng.choice([-1.0, 1.0], size=(n_permutations, clusters.n_clusters))
 
 
 def permutation_p(

@@ -59,7 +59,8 @@ def rsa(
     (Kriegeskorte, Mur & Bandettini 2008). With ``metric`` "precomputed", a and b are such
     matrices. p = (b + 1) / (B + 1) is one-sided (more alike than chance), permuting rows and
     columns of one matrix together by whole scenarios: pairs of items of one scenario stay such
-    pairs, so that what both spaces owe to shared scenarios is no evidence. There is no interval
+    pairs, so that what both spaces owe to shared scenarios is no evidence. Scenarios trade places
+    with those of their own size only, so p sees little where sizes are mixed. There is no interval
     (NaN). A matrix whose dissimilarities are all the same gives NaN.
     """
     first, second = (_matrix(each, metric, clusters) for each in (a, b))

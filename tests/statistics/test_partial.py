@@ -17,7 +17,7 @@ from entangle_lens.statistics import (
     semipartial_correlation,
 )
 from entangle_lens.statistics.bootstrap import draw_counts
-from entangle_lens.statistics.permutation import permuted_items
+from entangle_lens.statistics.permutation import permuted_items, turned_signs
 
 CLUSTERS = Clusters.of([f"s{k}" for k in range(17) for _ in range(4)])
 UNEVEN = Clusters.of([f"s{k}" for k in range(20) for _ in range(3 if k % 4 else 2)])
@@ -168,6 +168,18 @@ def test_p_equals_a_loop_that_regresses_every_permutation(rng):
         for order in permuted_items(CLUSTERS, seed, 99)
     )
     found = partial_correlation_estimate(x, y, z, CLUSTERS, np.random.default_rng(6), 99)
+    assert found.p == (beyond + 1) / 100
+
+
+def test_p_of_mixed_scenarios_turns_the_signs_of_what_is_left(rng):
+    clusters = Clusters(np.repeat(np.arange(11), [1, *range(2, 11), 13]))
+    x, y, z = confounded(rng, clusters, rho=0.3)
+    left, other = regressed(x, z), regressed(y, z)
+    seed = np.random.default_rng(6)
+    draw_counts(clusters, seed, 99)
+    shares = np.array([left[clusters.codes == k] @ other[clusters.codes == k] for k in range(11)])
+    beyond = np.sum(np.abs(turned_signs(clusters, seed, 99) @ shares) >= abs(shares.sum()))
+    found = partial_correlation_estimate(x, y, z, clusters, np.random.default_rng(6), 99)
     assert found.p == (beyond + 1) / 100
 
 

@@ -12,10 +12,11 @@ from entangle_lens.statistics import (
     permutation_p,
     permuted_correlations,
 )
-from entangle_lens.statistics.permutation import permuted_items
+from entangle_lens.statistics.permutation import can_be_dealt, permuted_items, turned_signs
 
 EVEN = Clusters.of([f"s{k}" for k in range(17) for _ in range(4)])
 UNEVEN = Clusters.of([f"s{k}" for k in range(20) for _ in range(3 if k % 4 else 2)])
+MIXED = Clusters.of([f"s{k}" for k in range(16) for _ in range(3 + k)])
 
 
 def clustered(rng, clusters, within):
@@ -74,6 +75,36 @@ def test_permuted_correlations_equal_a_loop(clusters, rng):
     np.testing.assert_allclose(fast, slow, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "dealt"),
+    [([4] * 17, True), ([4] * 9 + [3] * 8, True), ([60] + [4] * 16, True), (range(1, 9), False),
+     ([1, 1, 1, 1, *range(2, 9)], False), ([1, 1, 1, 1, 1, 1, *range(2, 7)], True)],
+)  # fmt: skip
+def test_scenarios_are_dealt_where_half_have_their_equals(sizes, dealt):
+    clusters = Clusters(np.repeat(np.arange(len(sizes)), sizes))
+    assert can_be_dealt(clusters) == dealt
+
+
+def test_of_mixed_sizes_each_share_in_r_has_its_sign_turned(rng):
+    x, y = rng.standard_normal((2, 3, MIXED.n_items))
+    fast = permuted_correlations(x, y, MIXED, np.random.default_rng(5), 40)
+    signs = turned_signs(MIXED, np.random.default_rng(5), 40)
+    assert set(signs.ravel()) == {-1.0, 1.0}
+    for pair in range(3):
+        a, b = (each[pair] - each[pair].mean() for each in (x, y))
+        for row, sign in enumerate(signs):
+            turned = sum(a[i] * b[i] * sign[MIXED.codes[i]] for i in range(MIXED.n_items))
+            assert fast[row, pair] == pytest.approx(turned / np.sqrt(a @ a * (b @ b)))
+
+
+def test_dealing_scenarios_of_mixed_sizes_would_see_nothing(rng):
+    """The control of turning signs: what belongs to scenarios alone is never dealt anywhere."""
+    x = rng.standard_normal(16)[MIXED.codes]
+    dealt = np.abs([pearson(x[order], x) for order in permuted_items(MIXED, rng, 99)])
+    assert dealt.min() == pytest.approx(1)
+    assert permutation_p(x, x, MIXED, rng, 999) < 0.01
+
+
 def test_p_equals_the_share_of_all_permutations(rng):
     """Eight scenarios of one item: all 40,320 permutations can be listed."""
     clusters = Clusters.of([f"s{k}" for k in range(8)])
@@ -94,7 +125,7 @@ def test_p_counts_itself_among_the_permutations(rng):
     assert permutation_p(x, -3 * x + 1, EVEN, rng, 99) == 1 / 100
 
 
-@pytest.mark.parametrize("clusters", [EVEN, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize("clusters", [EVEN, UNEVEN, MIXED], ids=["even", "uneven", "mixed"])
 def test_null_is_rejected_five_times_in_a_hundred(clusters):
     """Controls: permuting items one by one rejects far too often; a true effect is seen."""
     rng = np.random.default_rng(21)
