@@ -148,6 +148,24 @@ def test_covariates_are_lengths_design_and_what_the_stimuli_bring(run_folder, ta
     assert universe["r"] == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-9)
 
 
+def test_a_study_has_the_multiverse_of_its_folder(found, entangled_study):
+    table = entangled_study.multiverse().table()
+    pd.testing.assert_frame_equal(table, found.table())
+
+
+def test_a_run_that_could_not_tell_the_items_tokens_says_so(tables):
+    only_last = {
+        name: each[each["position"] == "last"] if "position" in each else each
+        for name, each in tables.items()
+    }
+    found = explore(gather_evidence(only_last), n_resamples=0, n_permutations=20)
+    assert any("could not tell the item's tokens" in note for note in found.notes)
+    positions = found.universes.query("measure == 'residual'")["position"]
+    assert set(positions) == {"last prompt token"}
+    assert found.universes.query("default")["r"].notna().all()
+    assert len(found.universes.query("default")) == 4
+
+
 def test_default_universe_is_the_headline_of_the_run(found, run_folder):
     summary = json.loads((run_folder / "summary.json").read_text())
     for measure in ("behaviour", "residual"):
