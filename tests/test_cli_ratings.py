@@ -1,7 +1,9 @@
 """``entangle-lens ratings``: what it prints, what it writes, what a mistake gets."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -144,6 +146,9 @@ BAD = {
         ["m.csv", "--scenario", "scenario_id", "--scenario-from-text"],
         ["say one of them"],
     ),
+    "no texts": (ratings(), ["m.csv", "--scenario-from-text"], ["found no texts", "--text"]),
+    "long name": (None, ["x" * 5_000 + ".csv"], ["cannot be read: File name too long"]),
+    "bytes": (None, ["\udcff.csv"], ["no UTF-8"]),
     "seed": (ratings(), ["m.csv", "--seed", "-1"], ["-1"]),
     "option": (ratings(), ["m.csv", "--morals", "x"], ["--morals"]),
     "no file given": (None, [], ["FILE"]),
@@ -163,6 +168,40 @@ def test_bad_input_gets_one_line_and_exit_code_two(command, tmp_path, what):
     for part in parts:
         assert part in err
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "part"),
+    [
+        ("m.csv/in/it", "is a file"),
+        ("x" * 5_000, "File name too long"),
+        ("x" * 250, "File name too long"),
+        ("locked/new", "no permission to write in"),
+    ],
+)
+def test_folder_that_cannot_be_written_is_found_before_any_work(command, monkeypatch, out, part):
+    save("m.csv", ratings())
+    if "locked" in out:
+        monkeypatch.setattr("os.access", lambda *args, **more: False)
+    code, printed, err = command("m.csv", "--out", out)
+    assert (code, printed) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert part in err
+
+
+def test_links_in_a_circle_are_no_file(command):
+    Path("a.csv").symlink_to("a.csv")
+    code, _, err = command("a.csv")
+    assert code == 2
+    assert "'a.csv' is no file" in err
+
+
+def test_half_letters_in_ids_are_refused_before_any_work(command):
+    records = [json.dumps(each) for each in ratings().to_dict("records")]
+    Path("m.jsonl").write_text("\n".join(records).replace('"i3"', '"i\\ud800"'))
+    code, printed, err = command("m.jsonl", "--out", "mine")
+    assert (code, printed) == (2, "")
+    assert "'item_id' holds no whole text" in err
 
 
 def test_tables_of_other_items_name_what_lacks_where(command):
@@ -192,7 +231,10 @@ def test_constant_table_among_others_is_a_row(command):
 def test_help_explains_every_option(command):
     _, out, err = command("--help")
     assert err == ""
-    for option in ("moral", "secondary", "item", "scenario", "se", "human", "out", "allow-missing"):
+    for part in ("Example: ", "8 scenarios", "report.html", "Exit code 2"):
+        assert part in " ".join(out.split())
+    options = ("moral", "secondary", "item", "scenario", "text", "se", "human", "out")
+    for option in (*options, "allow-missing"):
         line = next(line for line in out.splitlines() if line.strip().startswith(f"--{option} "))
         assert len(line.split()) > 3
 

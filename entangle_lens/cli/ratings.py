@@ -36,6 +36,12 @@ def ratings(
         str | None,
         typer.Option(metavar="COL", help="Scenarios; by default scenario_id or scenario."),
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="Items' texts; by default text, sentence, item_text or stimulus."
+        ),
+    ] = None,
     se: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +53,7 @@ def ratings(
         typer.Option(metavar="FILE", help="People's ratings, to test every model against."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="New or empty folder for report, tables and summary.")
+        Path | None, typer.Option(help="New or empty folder: report.html, summary.json, tables/.")
     ] = None,
     scenario_from_text: Annotated[
         bool,
@@ -61,8 +67,13 @@ def ratings(
 ) -> None:
     """Measure entanglement in ratings made elsewhere, by API models or by people.
 
-    A row is an item, a single rating (averaged, if every item has several), or an item and value
+    A row is an item, a single rating (averaged, if most items have several), or an item and value
     with columns value and rating: --moral and --secondary then name values.
+
+    Example: entangle-lens ratings gpt.csv --human people.csv --out report
+
+    At least 8 scenarios are needed (items, if no scenarios are known). Exit code 2 means bad
+    input, said in one line.
     """
     from entangle_lens.results.staging import check_out_folder
 
@@ -76,6 +87,7 @@ def ratings(
         secondary=secondary,
         item=item,
         scenario=scenario,
+        text=text,
         se=se or (),
         human=human,
         scenario_from_text=scenario_from_text,

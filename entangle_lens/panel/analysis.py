@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.panel.people import AgainstPeople, compare
-from entangle_lens.panel.reading import several
+from entangle_lens.panel.reading import several, shown
 from entangle_lens.panel.reliability import Reliability, find_reliability
 from entangle_lens.panel.scenarios import Scenarios, find_scenarios
 from entangle_lens.panel.table import ROLES, RatingTable
@@ -78,7 +78,7 @@ def analyse(
     if not allow_missing:
         for table in tables:
             table.check_missing()
-    people = None if people is None else _on_items(people, tables[0])
+    given, people = people, None if people is None else _on_items(people, tables[0])
     scenarios = find_scenarios(tables, people, from_text)
     scenarios.clusters(tables[0].item_ids, tables[0].name)
     n_resamples = _affordable(len(set(scenarios.of_item.values())))
@@ -95,6 +95,9 @@ def analyse(
             )
             for rater, table in zip(raters, tables, strict=True)
         ]
+    notes = _single_notes(tables if people is None else (*tables, people))
+    notes += _people_notes(given, people, len(tables[0].table))
+    notes += _resample_notes(n_resamples) + scenarios.sentences()
     return PanelFindings(
         tables[0].columns.moral_label,
         tables[0].columns.label,
@@ -105,7 +108,7 @@ def analyse(
         scenarios,
         seed,
         n_resamples,
-        tuple(_notes(tables, people, scenarios, n_resamples)),
+        tuple(notes),
     )
 
 
@@ -142,8 +145,9 @@ def _rater(table: RatingTable, scenarios: Scenarios, seed: int, n_resamples: int
     try:
         clusters = scenarios.clusters(item_ids, table.name)
     except EntangleError:
-        n_scenarios = len(set(scenarios.of(item_ids)))
-        return replace(finding, reason=f"no correlation: {n_scenarios} scenarios are too few")
+        number = len(set(scenarios.of(item_ids)))
+        few = f"{scenarios.counted(number)} {'is' if number == 1 else 'are'} too few"
+        return replace(finding, reason=f"no correlation: {few}")
     rng = np.random.default_rng(seed)
     x, y = (values / np.abs(values).max() for values in map(centred, (moral, secondary)))
     estimate = correlation_estimate(x, y, clusters, rng, n_resamples)
@@ -189,8 +193,9 @@ def _check_same(tables: Sequence[RatingTable]) -> None:
             if lacking:
                 raise EntangleError(
                     f"{other.name} lacks {len(lacking)} of the {len(one.item_ids)} items of "
-                    f"{one.name} ({several([repr(item) for item in lacking])}); all tables must "
-                    "rate the same items"
+                    f"{one.name} ({several([shown(item) for item in lacking])}); all tables must "
+                    "rate the same items: give a row with an empty rating for what a model did "
+                    "not answer"
                 )
 
 
@@ -200,8 +205,8 @@ def _on_items(people: RatingTable, table: RatingTable) -> RatingTable:
     if kept.empty:
         raise EntangleError(
             f"{people.name} and {table.name} have no item in common: "
-            f"{several([repr(item) for item in people.item_ids], 2)} there and "
-            f"{several([repr(item) for item in table.item_ids], 2)} here"
+            f"{several([shown(item) for item in people.item_ids], 2)} there and "
+            f"{several([shown(item) for item in table.item_ids], 2)} here"
         )
     return replace(people, table=kept)
 
@@ -210,21 +215,35 @@ def _affordable(n_scenarios: int) -> int:
     return max(_MIN_RESAMPLES, min(N_RESAMPLES, _DRAWS // n_scenarios))
 
 
-def _notes(
-    tables: Sequence[RatingTable],
-    people: RatingTable | None,
-    scenarios: Scenarios,
-    n_resamples: int,
-) -> list[str]:
-    notes = [
-        f"{table.name}: the {' and '.join(table.single)} ratings are single ones, averaged for "
-        f"each item; {table.n_missing_single} of them were missing and left out."
-        for table in (*tables, people)
-        if table is not None and table.single
-    ]
-    if people is not None:
-        common = int(people.complete.sum())
-        notes.append(f"{people.name} has both ratings of {common} of {len(tables[0].table)} items.")
-    if n_resamples < N_RESAMPLES:
-        notes.append(f"With so many scenarios, {n_resamples:,} resamples were drawn.")
-    return notes + scenarios.sentences()
+def _single_notes(tables: Sequence[RatingTable]) -> list[str]:
+    """Say which tables hold single ratings, what is missing, and what has no standard error."""
+    notes = []
+    for table in tables:
+        if table.single:
+            notes.append(
+                f"{table.name}: the {' and '.join(table.single)} ratings are single ones, averaged "
+                f"for each item; {table.n_missing_single} of them were missing and left out."
+            )
+        if table.single and table.n_rated_once:
+            notes.append(
+                f"{table.name}: {table.n_rated_once} of {len(table.table)} items have only one "
+                "rating, so their standard error is unknown."
+            )
+    return notes
+
+
+def _people_notes(given: RatingTable | None, people: RatingTable | None, n_items: int) -> list[str]:
+    """Say how many items people rated, and how many of theirs were left out."""
+    if given is None or people is None:
+        return []
+    notes = [f"{people.name} has both ratings of {int(people.complete.sum())} of {n_items} items."]
+    more = len(given.table) - len(people.table)
+    if more:
+        notes.append(f"{people.name}: {more} more items, which no model rated, were left out.")
+    return notes
+
+
+def _resample_notes(n_resamples: int) -> list[str]:
+    if n_resamples == N_RESAMPLES:
+        return []
+    return [f"With so many scenarios, {n_resamples:,} resamples were drawn."]

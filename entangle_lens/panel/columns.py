@@ -14,13 +14,14 @@ from entangle_lens.panel.reading import column_names, ids
 _WORDS = {
     "moral": ("moral", "morality"),
     "grammar": ("grammar", "grammatical", "grammaticality"),
-    "economic": ("economic", "economical", "economics"),
+    "economic": ("economic", "economical", "economics", "econ"),
     "secondary": ("secondary",),
 }
 _AFFIXES = ("{}", "{}_mean", "{}_rating", "{}_ratings", "{}_score", "{}_value", "mean_{}")
 _SECONDARY = ("grammar", "economic", "secondary")
 _ITEM = ("item_id", "item", "id", "text")
 _SCENARIO = ("scenario_id", "scenario")
+TEXT_NAMES = ("text", "sentence", "item_text", "stimulus")
 _RATING = ("rating", "mean", "rating_mean", "mean_rating", "score")
 _LONG = (("dimension", (*_RATING, "value")), ("value", _RATING))
 
@@ -37,6 +38,7 @@ class ColumnChoice:
     secondary: str | None = None
     item: str | None = None
     scenario: str | None = None
+    text: str | None = None
     se: tuple[str, ...] = ()
 
 
@@ -89,14 +91,14 @@ def choose_columns(rows: pd.DataFrame, choice: ColumnChoice, source: str) -> Col
         moral="",
         secondary="",
         scenario=_find_one(names, choice.scenario, _SCENARIO, "--scenario", source),
-        text=_find_one(names, None, ("text",), "", source),
+        text=_find_one(names, choice.text, TEXT_NAMES, "--text", source),
     )
     value, rating = _long_columns(names, source)
     if value is None or _names_moral(names, choice.moral):
-        pair = _value_pair(names, choice, "column", source)
+        pair = _value_pair(names, (item, found.scenario), choice, "column", source)
         return replace(found, **pair, se=_wide_se(names, choice.se, source))
     known = sorted(set(ids(rows, value, source)))
-    pair = _value_pair(known, choice, f"value in column {value!r}", source)
+    pair = _value_pair(known, (), choice, f"value in column {value!r}", source)
     se = _long_se(names, choice.se, source)
     n = _find_one(names, None, ("n",), "", source)
     return replace(found, **pair, value=value, rating=rating, se=se, n=n)
@@ -115,11 +117,12 @@ def like(columns: Columns, rows: pd.DataFrame, choice: ColumnChoice, source: str
     for role, wanted in (("moral", columns.moral), ("secondary", columns.secondary)):
         same = [name for name in known if meaning(name) and meaning(name) == meaning(wanted)]
         chosen[role] = wanted if _matching(known, wanted) or len(same) != 1 else same[0]
-    item, scenario = (
-        name if name and _matching(names, name) else None for name in (choice.item, choice.scenario)
+    item, scenario, text = (
+        name if name and _matching(names, name) else None
+        for name in (choice.item, choice.scenario, choice.text)
     )
     se = choice.se if all(_matching(names, name) for name in choice.se) else ()
-    return ColumnChoice(chosen["moral"], chosen["secondary"], item, scenario, se)
+    return ColumnChoice(chosen["moral"], chosen["secondary"], item, scenario, text, se)
 
 
 def meaning(name: str) -> str | None:
@@ -175,13 +178,17 @@ def _names_moral(names: Sequence[str], wanted: str | None) -> bool:
 
 
 def _value_pair(
-    names: Sequence[str], choice: ColumnChoice, kind: str, source: str
+    names: Sequence[str],
+    taken: Sequence[str | None],
+    choice: ColumnChoice,
+    kind: str,
+    source: str,
 ) -> dict[str, str]:
     moral = _value(names, choice.moral, ("moral",), "--moral", kind, source)
     if choice.secondary is not None:
         secondary = _named(names, choice.secondary, "--secondary", kind, source)
     else:
-        others = [name for name in names if name != moral]
+        others = [name for name in names if name not in (moral, *taken)]
         secondary = _value(others, None, _SECONDARY, "--secondary", kind, source)
     if secondary == moral:
         raise EntangleError(f"{source}: --moral and --secondary both name {moral!r}")
@@ -199,6 +206,8 @@ def _value(
     if wanted is not None:
         return _named(names, wanted, option, kind, source)
     found = [name for name in names if meaning(name) in words]
+    if not names:
+        raise EntangleError(f"{source}: there is no other {kind} for {option}")
     if not found:
         raise EntangleError(
             f"{source}: no {kind} has a usual name for {option} ({', '.join(words)}); "

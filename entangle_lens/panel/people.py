@@ -50,7 +50,7 @@ def compare(
     try:
         clusters = clusters_of(both["item_id"].tolist(), f"{model.name} and {people.name}")
     except EntangleError:
-        return _nothing("no correlation: too few scenarios in common", len(both))
+        return _nothing("no correlation: too few items or scenarios in common", len(both))
     if not ratings.any(axis=1).all():
         return _nothing("no correlation: constant ratings", len(both))
     x_model, y_model, x_people, y_people = ratings

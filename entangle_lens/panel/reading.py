@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -22,6 +23,9 @@ _MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"}
 _SHOWN = 3
 _SHOWN_NAMES = 30
 _SHOWN_LETTERS = 40
+_WHOLE = re.compile(r"[+-]?[0-9]+\.0+")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+_HALF = "no whole text (half of a UTF-16 pair)"
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -33,9 +37,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     Raises:
         EntangleError: no such file, another kind of file, one that cannot be read, no rows.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no file"
-        raise EntangleError(f"{str(path)!r} {what}; give a table of ratings")
+    _check_file(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise EntangleError(f"{str(path)!r} is of no known kind; the kinds are {choices(_READERS)}")
@@ -49,6 +51,16 @@ def read_rows(path: Path) -> pd.DataFrame:
         reason = " ".join(str(error).split())
         raise EntangleError(f"{str(path)!r} cannot be read: {reason}") from None
     return checked_rows(rows, repr(path.name))
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_file():
+            return
+        what = "is a folder" if path.is_dir() else "is no file"
+    except OSError as error:
+        raise EntangleError(f"{shown(str(path))} cannot be read: {error.strerror}") from None
+    raise EntangleError(f"{str(path)!r} {what}; give a table of ratings")
 
 
 def frame_rows(frame: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -71,7 +83,14 @@ def checked_rows(rows: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    rows, problems = read_table(path)
+    rows, problems = read_table(path, blank_nan=False)
+    header = str(rows.columns[0]) if len(rows.columns) == 1 else ""
+    for separator, name in ((";", "';'"), ("\t", "a tab")):
+        if header.count(separator) > 1:
+            raise EntangleError(
+                f"{path.name!r} is separated by {name} and a comma was expected; its header is "
+                f"{shown(header)}"
+            )
     if problems:
         raise EntangleError(str(problems[0]))
     return rows
@@ -122,33 +141,67 @@ def numbers(
     """
     read = [_number(cell) for cell in rows[column]]
     wrong = [
-        f"row {row} {_shown(cell)}"
+        f"row {row} {shown(cell)}"
         for row, cell, value in zip(rows.index, rows[column], read, strict=True)
         if value is None or np.isinf(value) or value < least
     ]
     if wrong:
         expected = "no finite number" if least == -np.inf else f"no finite number from {least:g} on"
-        raise EntangleError(f"{source}: column {column!r} holds {expected} in {several(wrong)}")
+        commas = any(_DECIMAL_COMMA.fullmatch(str(cell).strip()) for cell in rows[column])
+        hint = "; write a decimal point, not a decimal comma" if commas else ""
+        raise EntangleError(
+            f"{source}: column {column!r} holds {expected} in {several(wrong)}{hint}"
+        )
     return np.asarray(read, dtype=float)
 
 
 def ids(rows: pd.DataFrame, column: str, source: str) -> list[str]:
     """Return a column as ids: text without outer blanks, 3 and 3.0 as "3".
 
+    Text such as "3.0" is a whole number where it is so in every row.
+
     Raises:
-        EntangleError: empty cells, with the first few rows.
+        EntangleError: empty cells and broken letters, with the first few rows.
     """
-    read = [_id(cell) for cell in rows[column]]
+    read = texts(rows, column, source)
+    if all(_WHOLE.fullmatch(each) for each in read):
+        read = [each.partition(".")[0] for each in read]
     empty = [f"row {row}" for row, cell in zip(rows.index, read, strict=True) if not cell]
     if empty:
         raise EntangleError(f"{source}: column {column!r} is empty in {several(empty)}")
     return read
 
 
-def several(words: Sequence[str], shown: int = _SHOWN) -> str:
+def texts(rows: pd.DataFrame, column: str, source: str) -> list[str]:
+    """Return a column as text without outer blanks, missing cells as empty.
+
+    Raises:
+        EntangleError: half a letter, which no file can hold, with the first few rows.
+    """
+    read = [_text(cell) for cell in rows[column]]
+    broken = [
+        f"row {row} {shown(cell)}"
+        for row, cell in zip(rows.index, read, strict=True)
+        if not is_unicode(cell)
+    ]
+    if broken:
+        raise EntangleError(f"{source}: column {column!r} holds {_HALF} in {several(broken)}")
+    return read
+
+
+def is_unicode(text: str) -> bool:
+    """Say whether a text can be written to a file; one with half a letter cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def several(words: Sequence[str], first: int = _SHOWN) -> str:
     """Return the first few words, and how many more there are."""
-    more = f" and {len(words) - shown} more" if len(words) > shown else ""
-    return choices(words[:shown]) + more
+    more = f" and {len(words) - first} more" if len(words) > first else ""
+    return choices(words[:first]) + more
 
 
 def column_names(names: Sequence[str]) -> str:
@@ -177,7 +230,7 @@ def _number(cell: object) -> float | None:
         return float("inf")
 
 
-def _id(cell: object) -> str:
+def _text(cell: object) -> str:
     if _is_missing(cell):
         return ""
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
@@ -185,7 +238,8 @@ def _id(cell: object) -> str:
     return str(cell).strip()
 
 
-def _shown(cell: object) -> str:
+def shown(cell: object) -> str:
+    """Return a cell for an error sentence, on one line, cut where it is long."""
     text = repr(cell) if isinstance(cell, str) else str(cell)
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."

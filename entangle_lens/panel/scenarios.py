@@ -8,19 +8,27 @@ from dataclasses import dataclass
 import pandas as pd
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.panel.reading import several
+from entangle_lens.panel.columns import TEXT_NAMES
+from entangle_lens.panel.reading import column_names, several, shown
 from entangle_lens.panel.table import RatingTable
 from entangle_lens.statistics import Clusters, cluster_texts
+from entangle_lens.statistics.correlation import MIN_CLUSTERS
 
 COLUMN, TEXTS, NOWHERE = "column", "texts", "nowhere"
 MAX_TEXTS = 8_000
 _SHOWN_CLUSTERS = 3
-OPTIMISTIC = (
-    "There is no scenario column, so items are treated as independent draws. Where items share "
-    "scenarios that can be optimistic: with 4 items a scenario and a within-scenario correlation "
-    "of .1, .3 or .5, such a test has 8, 16 or 21 % false positives at .05. Name the column with "
-    "--scenario, or have it guessed from the texts with --scenario-from-text."
+MIN_WORDS = 3
+_INDEPENDENT = (
+    "items are treated as independent draws. Where items share scenarios that can be optimistic: "
+    "with 4 items a scenario, where one rating has one level a scenario and the other shares .1, "
+    ".3 or .5 of its variance within scenarios, such a test has 8, 16 or 21 % false positives at "
+    ".05; where both ratings vary within scenarios and share as much, 6, 8 or 14 %."
 )
+OPTIMISTIC = (
+    f"There is no scenario column, so {_INDEPENDENT} Name the column with --scenario, or have it "
+    "guessed from the texts with --scenario-from-text."
+)
+_ALONE = f"Every group has 1 item, so {_INDEPENDENT}"
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,13 @@ class Scenarios:
     """The scenario of each item, and where it is known from.
 
     ``origin`` is ``column``, ``texts`` (guessed) or ``nowhere``: then each item is its own.
+    ``left_aside`` is a scenario column that was not used because they are guessed.
     """
 
     of_item: dict[str, str]
     origin: str
     texts: dict[str, str]
+    left_aside: str | None = None
 
     def of(self, item_ids: Sequence[str]) -> list[str]:
         """Return the scenario of each of ``item_ids``."""
@@ -40,11 +50,21 @@ class Scenarios:
 
     def clusters(self, item_ids: Sequence[str], source: str) -> Clusters:
         """Number the scenarios of ``item_ids``; fewer than eight are an error."""
-        try:
-            return Clusters.of(self.of(item_ids))
-        except EntangleError as error:
-            how = {COLUMN: "", TEXTS: " (guessed from the texts)", NOWHERE: " (items)"}
-            raise EntangleError(f"{source}{how[self.origin]}: {error}") from None
+        of_items = self.of(item_ids)
+        number = len(set(of_items))
+        if number < MIN_CLUSTERS:
+            how = "guessed from the texts" if self.origin == TEXTS else "given"
+            raise EntangleError(
+                f"{source}: {self.counted(number)} {'was' if number == 1 else 'were'} {how}, and "
+                f"at least {MIN_CLUSTERS} are needed: with fewer, no resampling interval keeps its "
+                "level"
+            )
+        return Clusters.of(of_items)
+
+    def counted(self, number: int) -> str:
+        """Return a number of scenarios with its noun: items, where no scenarios are known."""
+        noun = "item" if self.origin == NOWHERE else "scenario"
+        return f"{number} {noun}{'' if number == 1 else 's'}"
 
     def table(self) -> pd.DataFrame:
         """Return one row a scenario: its id, its number of items, their ids and texts."""
@@ -68,11 +88,17 @@ class Scenarios:
             return [OPTIMISTIC]
         table = self.table()
         sizes = table["n_items"].value_counts().sort_index(ascending=False)
-        shown = ", ".join(f"{count} of {size}" for size, count in sizes.items())
+        counts = ", ".join(f"{count} of {size}" for size, count in sizes.items())
         lines = [
             f"Scenarios were guessed from shared words in the texts: {len(table)} groups "
-            f"(by number of items: {shown})."
+            f"(by number of items: {counts})."
         ]
+        if self.left_aside is not None:
+            lines.append(
+                f"The scenario column {self.left_aside!r} was left aside for the guessed groups."
+            )
+        if (table["n_items"] == 1).all():
+            lines.append(_ALONE)
         for row in table.head(_SHOWN_CLUSTERS).to_dict("records"):
             texts = several([repr(text) for text in row["texts"]])
             lines.append(f"  {row['scenario_id']!r}, {row['n_items']} items: {texts}")
@@ -87,13 +113,16 @@ def find_scenarios(
     People's scenario column counts only where no table has one and it covers all items.
 
     Raises:
-        EntangleError: two tables put an item into different scenarios.
+        EntangleError: two tables put an item into different scenarios, or scenarios are to be
+            guessed and there are no texts.
     """
     known = tables if people is None else (*tables, people)
     texts = _texts(known)
     item_ids = tables[0].item_ids
     if from_text:
-        return Scenarios(_guessed({item: texts[item] for item in item_ids}), TEXTS, texts)
+        _check_texts(known)
+        left = next((t.columns.scenario for t in known if t.columns.scenario is not None), None)
+        return Scenarios(_guessed({item: texts[item] for item in item_ids}), TEXTS, texts, left)
     of_item = _from_columns(tables) or _from_columns(known)
     if set(of_item) >= set(item_ids):
         return Scenarios({item: of_item[item] for item in item_ids}, COLUMN, texts)
@@ -109,10 +138,25 @@ def _from_columns(tables: Sequence[RatingTable]) -> dict[str, str]:
             known = of_item.setdefault(item, scenario)
             if known != scenario:
                 raise EntangleError(
-                    f"{table.name}: item {item!r} is in scenario {scenario!r} here and in "
-                    f"{known!r} in an earlier table"
+                    f"{table.name}: item {shown(item)} is in scenario {shown(scenario)} here and "
+                    f"in {shown(known)} in an earlier table"
                 )
     return of_item
+
+
+def _check_texts(tables: Sequence[RatingTable]) -> None:
+    """Raise an error where no table has texts and the ids of the items are none."""
+    first = tables[0]
+    n_words = [len(item.split()) for item in first.item_ids]
+    if any("text" in each.table and each.table["text"].any() for each in tables):
+        return
+    if sum(n_words) < MIN_WORDS * len(n_words):
+        looked_for = first.columns.text or " or ".join(TEXT_NAMES)
+        raise EntangleError(
+            f"{first.name}: --scenario-from-text found no texts: no column named {looked_for} "
+            f"holds any, and the ids in {first.columns.item!r} have fewer than {MIN_WORDS} words; "
+            f"say --text, one of: {column_names(first.column_names)}"
+        )
 
 
 def _texts(tables: Sequence[RatingTable]) -> dict[str, str]:

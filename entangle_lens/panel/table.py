@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.panel.columns import ColumnChoice, Columns, choose_columns, like
-from entangle_lens.panel.reading import frame_rows, ids, numbers, read_rows, several
+from entangle_lens.panel.reading import frame_rows, ids, numbers, read_rows, several, shown, texts
 
 ROLES = ("moral", "secondary")
 MAX_MISSING = 0.1
@@ -26,7 +26,7 @@ class RatingTable:
     (NaN where not known), and ``scenario_id`` and ``text`` where the source has them; a rating
     that is missing is NaN. ``columns`` says where each was found. ``single`` names the
     roles whose rows were single ratings, of which ``n_missing_single`` were missing. ``sha256``
-    is that of the file, empty for a DataFrame.
+    is that of the file, empty for a DataFrame. ``column_names`` are all that the source has.
     """
 
     name: str
@@ -35,6 +35,7 @@ class RatingTable:
     single: tuple[str, ...] = ()
     n_missing_single: int = 0
     sha256: str = ""
+    column_names: tuple[str, ...] = ()
 
     @property
     def item_ids(self) -> list[str]:
@@ -51,10 +52,16 @@ class RatingTable:
         """How many items lack a rating."""
         return int((~self.complete).sum())
 
+    @property
+    def n_rated_once(self) -> int:
+        """How many items have but one of the single ratings, so that their error is unknown."""
+        counts = self.table[[f"{role}_n" for role in self.single]]
+        return int((counts == 1).any(axis=1).sum())
+
     def check_missing(self) -> None:
         """Raise an error where more than one item in ten lacks a rating."""
         if self.n_missing > MAX_MISSING * len(self.table):
-            lacking = [repr(item) for item in self.table["item_id"][~self.complete]]
+            lacking = [shown(item) for item in self.table["item_id"][~self.complete]]
             raise EntangleError(
                 f"{self.name}: {self.n_missing} of {len(self.table)} items lack a rating "
                 f"({several(lacking)}); more than {MAX_MISSING:.0%} needs --allow-missing"
@@ -69,7 +76,7 @@ def read_ratings(
 ) -> RatingTable:
     """Read a file or a DataFrame of ratings, find its columns, check every cell, aggregate.
 
-    Where every item stands in at least two rows and no standard errors are named, rows are single
+    Where most items stand in several rows and no standard errors are named, rows are single
     ratings: an item's rating is their mean, its standard error sd / sqrt(n). With ``same_as``, the
     columns are those that hold the same values as another table's.
 
@@ -83,7 +90,7 @@ def read_ratings(
         digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     if same_as is not None:
         choice = like(same_as, rows, choice, name)
-    columns = choose_columns(rows, choice, name)
+    columns, all_names = choose_columns(rows, choice, name), list(rows.columns)
     if columns.value is not None:
         known = ids(rows, columns.value, name)
         rows = rows[[value in (columns.moral, columns.secondary) for value in known]]
@@ -92,19 +99,21 @@ def read_ratings(
     if columns.scenario is not None:
         table["scenario_id"] = _one_each(rows, columns.scenario, item_ids, name)
     if columns.text is not None:
-        texts = pd.Series(rows[columns.text].astype("string").fillna("").to_numpy(), item_ids)
-        table["text"] = texts[~texts.index.duplicated()].to_numpy()
+        of_rows = pd.Series(texts(rows, columns.text, name), item_ids)
+        table["text"] = of_rows[~of_rows.index.duplicated()].to_numpy()
     single, n_missing_single = [], 0
     for role in ROLES:
         part = _part(rows, columns, role, name)
-        if _are_single(part, columns.se is None, name):
+        if _are_single(part, rows.loc[part.index], columns.se is None, name):
             single.append(role)
             n_missing_single += int(part["rating"].isna().sum())
             part = _aggregated(part)
         values = part.set_index("item_id").reindex(table["item_id"])
         for kind, target in (("rating", role), ("se", f"{role}_se"), ("n", f"{role}_n")):
             table[target] = values[kind].to_numpy()
-    return RatingTable(name, table, columns, tuple(single), n_missing_single, digest)
+    return RatingTable(
+        name, table, columns, tuple(single), n_missing_single, digest, tuple(all_names)
+    )
 
 
 def _part(rows: pd.DataFrame, columns: Columns, role: str, source: str) -> pd.DataFrame:
@@ -131,22 +140,29 @@ def _part(rows: pd.DataFrame, columns: Columns, role: str, source: str) -> pd.Da
     )
 
 
-def _are_single(part: pd.DataFrame, may_be: bool, source: str) -> bool:
-    """Say whether rows are single ratings; where only some items are repeated, raise an error."""
+def _are_single(part: pd.DataFrame, rows: pd.DataFrame, may_be: bool, source: str) -> bool:
+    """Say whether rows are single ratings; duplicated items are an error.
+
+    They are where most items stand more than once, and not only in copies of the same row.
+    """
     counts = part["item_id"].value_counts()
     if counts.max() < 2:
         return False
-    if may_be and counts.min() > 1:
+    again = part["item_id"].duplicated()
+    copied = rows.astype(str).duplicated()
+    if not may_be:
+        why = "with standard errors, one row an item was expected"
+    elif (counts > 1).sum() <= len(counts) / 2:
+        once = int((counts == 1).sum())
+        why = f"{once} of {len(counts)} items stand once, so these are no single ratings"
+    elif copied[again].all():
+        why = "all rows that repeat an item are copies, the same in every column"
+    else:
         return True
     item = next(each for each in part["item_id"] if counts[each] > 1)
-    rows = [str(row) for row in part.index[part["item_id"] == item]]
-    why = (
-        f"{(counts == 1).sum()} of {len(counts)} items stand once, so these are no single ratings"
-        if may_be
-        else "with standard errors, one row an item was expected"
-    )
+    numbered = [str(row) for row in part.index[part["item_id"] == item]]
     raise EntangleError(
-        f"{source}: duplicated items: {item!r} stands in rows {several(rows, 5)}; {why}"
+        f"{source}: duplicated items: {shown(item)} stands in rows {several(numbered, 5)}; {why}"
     )
 
 
@@ -165,7 +181,7 @@ def _one_each(rows: pd.DataFrame, column: str, item_ids: list[str], source: str)
         known, where = first.setdefault(item, (cell, row))
         if known != cell:
             raise EntangleError(
-                f"{source}: item {item!r} has {column} {known!r} in row {where} and {cell!r} in "
-                f"row {row}; an item has one"
+                f"{source}: item {shown(item)} has {column} {shown(known)} in row {where} and "
+                f"{shown(cell)} in row {row}; an item has one"
             )
     return [cell for cell, _ in first.values()]

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from entangle_lens.errors import EntangleError
 from entangle_lens.panel.analysis import PanelFindings, analyse
 from entangle_lens.panel.columns import ColumnChoice
+from entangle_lens.panel.reading import is_unicode
 from entangle_lens.panel.table import read_ratings
 from entangle_lens.results.figures.panel import panel_figures
 from entangle_lens.results.panel_folder import save_panel
@@ -55,6 +56,7 @@ def analyse_ratings(
     secondary: str | None = None,
     item: str | None = None,
     scenario: str | None = None,
+    text: str | None = None,
     se: str | Sequence[str] = (),
     human: Source | None = None,
     scenario_from_text: bool = False,
@@ -71,6 +73,7 @@ def analyse_ratings(
         secondary: column of the secondary ratings (or that value's name).
         item: column that names the items.
         scenario: column that names the scenario of each item.
+        text: column of the items' texts, from which scenarios can be guessed.
         se: columns of standard errors, moral then secondary.
         human: people's ratings in the same form, to compare every model with.
         scenario_from_text: guess scenarios from words that items share.
@@ -88,7 +91,7 @@ def analyse_ratings(
     if seed < 0:
         raise EntangleError(f"seed {seed} is negative; a whole number from 0 on was expected")
     errors = (se,) if isinstance(se, str) else tuple(se)
-    choice = ColumnChoice(moral, secondary, item, scenario, errors)
+    choice = ColumnChoice(moral, secondary, item, scenario, text, errors)
     named = _named(ratings)
     tables = [read_ratings(source, name, choice) for name, source in named.items()]
     people = None
@@ -115,6 +118,8 @@ def _named(ratings: Sources) -> dict[str, Source]:
     if not named:
         raise EntangleError("no table of ratings was given")
     for name, source in named.items():
+        if not is_unicode(name):
+            raise EntangleError(f"the name {name!r} holds bytes that are no UTF-8; rename it")
         if not isinstance(source, str | Path | pd.DataFrame):
             raise EntangleError(
                 f"{name} is of type {type(source).__name__}; a DataFrame or a file was expected"
@@ -124,7 +129,7 @@ def _named(ratings: Sources) -> dict[str, Source]:
 
 def _names(sources: Sequence[Source]) -> list[str]:
     """Return file stems, with the folder where two are alike; DataFrames are numbered."""
-    files = [Path(each).resolve() for each in sources if isinstance(each, str | Path)]
+    files = [_resolved(each) for each in sources if isinstance(each, str | Path)]
     twice = [path for path, count in Counter(files).items() if count > 1]
     if twice:
         raise EntangleError(f"{twice[0].name!r} was given twice; give each table once")
@@ -134,9 +139,16 @@ def _names(sources: Sequence[Source]) -> list[str]:
         if not isinstance(source, str | Path):
             names.append("ratings" if len(sources) == 1 else f"ratings {number}")
             continue
-        path = Path(source).resolve()
+        path = _resolved(source)
         names.append(path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.name}")
     alike = [name for name, count in Counter(names).items() if count > 1]
     if alike:
         raise EntangleError(f"two tables are both called {alike[0]!r}; rename one of them")
     return names
+
+
+def _resolved(path: str | Path) -> Path:
+    try:
+        return Path(path).resolve()
+    except RuntimeError:  # links in a circle: no file, as will be said when it is read
+        return Path(path).absolute()

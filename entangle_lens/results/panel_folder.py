@@ -16,7 +16,13 @@ from entangle_lens.panel.analysis import PanelFindings
 from entangle_lens.panel.scenarios import TEXTS
 from entangle_lens.results.figures.panel import panel_figures
 from entangle_lens.results.html import figures_html, table_html, template
-from entangle_lens.results.panel_tables import legend, models_table, ratings_table, shown_tables
+from entangle_lens.results.panel_tables import (
+    legend,
+    models_table,
+    ratings_table,
+    reliability_row,
+    shown_tables,
+)
 from entangle_lens.results.staging import (
     MANIFEST,
     REPORT,
@@ -81,7 +87,11 @@ def summarise_panel(findings: PanelFindings) -> dict[str, Any]:
         "models": models,
         "people": None
         if people is None or people.entanglement is None
-        else {"name": people.name, **people.entanglement.as_dict()},
+        else {
+            "name": people.name,
+            **people.entanglement.as_dict(),
+            **reliability_row(people),
+        },
         "scenarios_from": findings.scenarios.origin,
         "notes": list(findings.notes),
     }

@@ -14,7 +14,9 @@ from entangle_lens.statistics import Estimate
 
 LEGEND = {
     "r": "r: Pearson over items; [ ]: 95 % interval that resamples whole scenarios, as many as "
-    "stand beside it; p: permutes whole scenarios.",
+    "stand beside it; p: permutes whole scenarios (of mixed sizes, turns the signs of their shares "
+    "in r), which tests whether the ratings are independent. Where r differs between scenarios only "
+    "the interval tests r = 0.",
     "items": "r: Pearson over items; [ ]: 95 % interval that resamples single items (the number of "
     "scenarios is not known); p: permutes items.",
     "reliability": "Reliability: share of the variance over items that is not raters' noise; "
@@ -58,12 +60,7 @@ def _row(rater: RaterFinding) -> dict[str, object]:
         "n_missing": rater.n_missing,
         "reason": rater.reason,
     }
-    if rater.reliability is not None:
-        row |= {
-            "moral_reliability": rater.reliability.moral,
-            "secondary_reliability": rater.reliability.secondary,
-            "r_corrected": rater.reliability.corrected,
-        }
+    row |= reliability_row(rater)
     against = rater.against_people
     if against is not None:
         row |= {"model_r_common": against.model_r, "people_r": against.people_r}
@@ -78,6 +75,17 @@ def _row(rater: RaterFinding) -> dict[str, object]:
             "difference_reason": against.reason,
         }
     return row
+
+
+def reliability_row(rater: RaterFinding) -> dict[str, object]:
+    """Return a rater's reliability and corrected r; nothing where there are no standard errors."""
+    if rater.reliability is None:
+        return {}
+    return {
+        "moral_reliability": rater.reliability.moral,
+        "secondary_reliability": rater.reliability.secondary,
+        "r_corrected": rater.reliability.corrected,
+    }
 
 
 def _of_estimate(estimate: Estimate | None, name: str, prefix: str) -> dict[str, object]:
@@ -118,8 +126,8 @@ def _shown_r(rater: RaterFinding, findings: PanelFindings) -> dict[str, str]:
     estimate = rater.entanglement
     is_people = rater is findings.people
     return {
-        "model": f"people: {rater.name}" if is_people else rater.name,
-        "r [95 % interval]": str(estimate) if estimate else rater.reason,
+        "model": _shown_name(rater, findings),
+        "r [95 % interval]": estimate_text(estimate) if estimate else rater.reason,
         "p": p_text(estimate.p) if estimate else "",
         "p (BH)": "" if is_people else p_text(rater.p_corrected),
         "items": str(rater.n_items),
@@ -128,12 +136,16 @@ def _shown_r(rater: RaterFinding, findings: PanelFindings) -> dict[str, str]:
     }
 
 
+def _shown_name(rater: RaterFinding, findings: PanelFindings) -> str:
+    return f"people: {rater.name}" if rater is findings.people else rater.name
+
+
 def _shown_reliability(rater: RaterFinding, findings: PanelFindings) -> dict[str, str]:
     known = rater.reliability
     assert known is not None
     assert rater.entanglement is not None
     return {
-        "model": rater.name,
+        "model": _shown_name(rater, findings),
         f"{findings.moral} reliability": number_text(known.moral),
         f"{findings.secondary} reliability": number_text(known.secondary),
         "r": number_text(rater.entanglement.value),
@@ -146,7 +158,7 @@ def _shown_people(rater: RaterFinding, findings: PanelFindings) -> dict[str, str
     assert against is not None
     return {
         "model": rater.name,
-        "difference [95 % interval]": against.reason or str(against.difference),
+        "difference [95 % interval]": against.reason or estimate_text(against.difference),
         "p": p_text(against.difference.p),
         "p (BH)": p_text(against.p_corrected),
         "Steiger p": p_text(against.steiger_p),
@@ -172,7 +184,12 @@ def p_text(p: float) -> str:
 
 def number_text(value: float) -> str:
     """Return a number with two decimals, a dash for NaN."""
-    return "-" if np.isnan(value) else f"{value:.2f}"
+    return "-" if np.isnan(value) else f"{value:z.2f}"
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return an estimate with its interval, two decimals, zero without a sign."""
+    return f"{estimate.value:z.2f} [{estimate.low:z.2f}, {estimate.high:z.2f}]"
 
 
 def aligned(table: pd.DataFrame) -> str:

@@ -149,8 +149,10 @@ TABLES: dict[str, Table] = {
 }
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
-    """Read a CSV as text, one string a cell, nothing guessed; ``nan`` cells become empty.
+def read_table(path: Path, blank_nan: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read a CSV as text, one string a cell, nothing guessed.
+
+    With ``blank_nan``, cells that say nan, NA, null or none become empty.
 
     The index is the row number as a spreadsheet counts: the header is row 1, blank lines count.
     What cannot be put into a table (too many cells in a row, a column twice) is returned too.
@@ -178,7 +180,9 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     ]
     body = [[cell.strip() for cell in (cells + [""] * width)[:width]] for _, cells in numbered]
     table = pd.DataFrame(body, columns=header, index=[row for row, _ in numbered], dtype=str)
-    return table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True), problems
+    if blank_nan:
+        table = table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True)
+    return table, problems
 
 
 def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:

@@ -93,16 +93,23 @@ def test_items_that_repeat_a_scenario_have_a_wider_interval_than_independent_one
     assert first(known).p >= first(blind).p
 
 
+CONDITION = (
+    "one rating has one level a scenario and the other shares .1, .3 or .5 of its variance",
+    "8, 16 or 21 %",
+    "where both ratings vary within scenarios and share as much, 6, 8 or 14 %",
+)
+
+
 def test_without_scenarios_it_says_so_and_how_optimistic(make_ratings):
     table = make_ratings()
     blind = el.analyse_ratings(table.drop(columns="scenario_id"))
-    for part in ("no scenario column", "treated as independent", "8, 16 or 21 %", "unknown"):
+    for part in ("no scenario column", "treated as independent", "unknown", *CONDITION):
         assert part in str(blind)
         assert part not in str(el.analyse_ratings(table))
     assert blind.table()["scenarios_from"].tolist() == ["nowhere"]
 
 
-@pytest.mark.parametrize("column", ["text", "item_id"])
+@pytest.mark.parametrize("column", ["text", "sentence", "item_text", "stimulus", "item_id"])
 def test_scenarios_are_guessed_from_texts_and_shown(make_ratings, texts_of, column):
     table = make_ratings(shared=1.0)
     truth = el.analyse_ratings(table)
@@ -115,15 +122,75 @@ def test_scenarios_are_guessed_from_texts_and_shown(make_ratings, texts_of, colu
         assert part in str(guessed)
 
 
+def test_texts_are_in_the_column_that_is_named(make_ratings, texts_of):
+    blind = make_ratings().drop(columns="scenario_id")
+    usual = el.analyse_ratings(blind.assign(text=texts_of(blind)), scenario_from_text=True)
+    named = el.analyse_ratings(
+        blind.assign(story=texts_of(blind), text="x"), text="story", scenario_from_text=True
+    )
+    assert first(named) == first(usual)
+    with pytest.raises(el.EntangleError, match=r"no column is named 'joy' \(--text\)"):
+        el.analyse_ratings(blind, text="joy")
+
+
+@pytest.mark.parametrize("text", [{}, {"text": ""}, {"text": np.nan}, {"item_id": None}])
+def test_ids_and_blanks_are_no_texts(make_ratings, text):
+    blind = make_ratings().drop(columns="scenario_id")
+    if "item_id" in text:
+        text = {"item_id": [f"item {number}" for number in range(len(blind))]}
+    with pytest.raises(el.EntangleError, match=r"found no texts.*--text, one of: item_id, moral"):
+        el.analyse_ratings(blind.assign(**text), scenario_from_text=True)
+
+
+def test_guessed_groups_of_one_item_are_called_independent(make_ratings):
+    blind = make_ratings().drop(columns="scenario_id")
+    blind["text"] = [" ".join(f"{word}{n}" for word in "abc") for n in range(len(blind))]
+    said = str(el.analyse_ratings(blind, scenario_from_text=True))
+    for part in ("68 of 1", "Every group has 1 item, so items are treated as independent"):
+        assert part in said
+    assert "no scenario column" not in said
+
+
+def test_scenario_column_that_is_left_aside_is_named(make_ratings, texts_of):
+    table = make_ratings().assign(text=texts_of(make_ratings()))
+    left = "The scenario column 'scenario_id' was left aside for the guessed groups."
+    assert left in str(el.analyse_ratings(table, scenario_from_text=True))
+    assert left not in str(el.analyse_ratings(table))
+    blind = table.drop(columns="scenario_id")
+    assert "left aside" not in str(el.analyse_ratings(blind, scenario_from_text=True))
+
+
 def test_scenarios_named_and_guessed_at_once_are_refused(make_ratings):
     with pytest.raises(el.EntangleError, match="say one of them"):
         el.analyse_ratings(make_ratings(), scenario="scenario_id", scenario_from_text=True)
 
 
 def test_fewer_than_eight_scenarios_are_refused(make_ratings):
-    with pytest.raises(el.EntangleError, match=r"7 scenarios were given.*at least 8"):
-        el.analyse_ratings(make_ratings(n_scenarios=7))
+    few = make_ratings(n_scenarios=7)
+    with pytest.raises(el.EntangleError, match=r"7 scenarios were given.*at least 8.*level$"):
+        el.analyse_ratings(few)
+    with pytest.raises(el.EntangleError, match="1 scenario was given"):
+        el.analyse_ratings(few.assign(scenario_id="s"))
+    with pytest.raises(el.EntangleError, match="7 items were given"):
+        el.analyse_ratings(few.drop(columns="scenario_id").iloc[:7])
+    with pytest.raises(el.EntangleError, match="1 item was given"):
+        el.analyse_ratings(few.drop(columns="scenario_id").iloc[:1])
     assert first(el.analyse_ratings(make_ratings(n_scenarios=8))).n_scenarios == 8
+
+
+def test_rater_with_too_few_items_is_a_row_among_others(make_ratings):
+    good = make_ratings().drop(columns="scenario_id")
+    poor = good.assign(grammar=[1.0, 2.0, *[np.nan] * 66])
+    reasons = el.analyse_ratings({"a": good, "b": poor}, allow_missing=True).table()["reason"]
+    assert reasons[1] == "no correlation: 2 items are too few"
+
+
+def test_too_few_common_with_people_is_a_reason(make_ratings):
+    people = make_ratings(seed=3).iloc[:32]
+    model = make_ratings()
+    model.loc[:3, "grammar"] = np.nan
+    found = el.analyse_ratings(model, human=people)
+    assert "too few items or scenarios in common" in str(found)
 
 
 def test_missing_ratings_are_left_out_counted_and_limited(make_ratings):
@@ -178,7 +245,7 @@ def test_order_of_rows_does_not_matter_for_r(make_ratings):
 
 def test_tables_of_other_items_are_refused(make_ratings):
     a, b = make_ratings(), make_ratings().drop(index=[2, 5])
-    with pytest.raises(el.EntangleError, match=r"b lacks 2 of the 68 items of a \('i02', 'i05'\)"):
+    with pytest.raises(el.EntangleError, match=r"b lacks 2 .* of a \('i02', 'i05'\).*an empty"):
         el.analyse_ratings({"a": a, "b": b})
     with pytest.raises(el.EntangleError, match="a lacks 2 of the 68 items of b"):
         el.analyse_ratings({"a": b, "b": a})
@@ -215,6 +282,11 @@ def test_single_ratings_are_corrected_towards_the_truth(make_ratings, to_singles
     assert abs(row["r_corrected"] - truth) < 0.5 * abs(row["r"] - truth)
     assert "single ones, averaged for each item" in str(found)
     assert "single ones" not in str(el.analyse_ratings(table))
+    assert "only one rating" not in str(found)
+    thin = to_singles(table, n=8).drop_duplicates("item_id")
+    most = to_singles(table, n=8)
+    most = pd.concat([most[most["item_id"] > "i05"], thin[thin["item_id"] <= "i05"]])
+    assert "6 of 68 items have only one rating" in str(el.analyse_ratings(most))
 
 
 def test_ratings_that_are_all_noise_are_not_corrected(make_ratings):
@@ -277,6 +349,9 @@ def test_people_are_compared_on_the_common_items(make_ratings):
     expected = model[common][["moral", "grammar"]].corr().iloc[0, 1]
     assert row["model_r_common"] == pytest.approx(expected, abs=1e-12)
     assert "both ratings of 47 of 68 items" in str(found)
+    assert "which no model rated" not in str(found)
+    found = el.analyse_ratings(model.iloc[:60], human=people)
+    assert "people: 8 more items, which no model rated, were left out" in str(found)
 
 
 def test_people_rate_the_value_that_the_models_rate(make_ratings, to_long):

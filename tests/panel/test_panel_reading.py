@@ -25,7 +25,12 @@ def test_usual_names_of_the_moral_column_are_found(make_ratings, name):
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("Grammatical_mean", "grammar"), ("ECONOMIC", "economic"), ("secondary", "secondary")],
+    [
+        ("Grammatical_mean", "grammar"),
+        ("ECONOMIC", "economic"),
+        ("econ_mean", "economic"),
+        ("secondary", "secondary"),
+    ],
 )
 def test_usual_names_of_the_secondary_column_are_found(make_ratings, name, word):
     found = read(make_ratings().rename(columns={"grammar": name}))
@@ -117,10 +122,30 @@ def test_some_items_twice_are_duplicates(make_ratings, tmp_path):
     twice.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(el.EntangleError, match="duplicated items: 'i03' stands in rows 5, 70"):
         read(tmp_path / "t.csv")
-    every = pd.concat([table, table]).assign(a=0.1, b=0.1)
+    every = pd.concat([table, table.assign(moral=1.0)]).assign(a=0.1, b=0.1)
     assert read(every).single
     with pytest.raises(el.EntangleError, match=r"duplicated items: 'i00'.*one row an item"):
         read(every, se=("a", "b"))
+
+
+def test_table_that_is_pasted_twice_is_no_single_ratings(make_ratings):
+    table = make_ratings()
+    with pytest.raises(el.EntangleError, match=r"'i00' stands in rows 2, 70; .*are copies"):
+        read(pd.concat([table, table]))
+    alike = pd.concat([table, table, table.assign(moral=1.0)])  # two raters may agree
+    assert (read(alike).table["moral_n"] == 3).all()
+
+
+@pytest.mark.parametrize(("n_once", "are_single"), [(0, True), (33, True), (34, False)])
+def test_most_items_make_single_ratings(make_ratings, n_once, are_single):
+    table = make_ratings()
+    rows = pd.concat([table, table.assign(moral=1.0).iloc[n_once:]])
+    if not are_single:
+        with pytest.raises(el.EntangleError, match="34 of 68 items stand once"):
+            read(rows)
+        return
+    found = read(rows)
+    assert found.n_rated_once == n_once == found.table["moral_se"].isna().sum()
 
 
 def test_item_with_two_scenarios_is_refused(make_ratings):
@@ -128,6 +153,38 @@ def test_item_with_two_scenarios_is_refused(make_ratings):
     rows.loc[70, "scenario_id"] = "elsewhere"
     with pytest.raises(el.EntangleError, match=r"'i02' has scenario_id 's0' in row 4 .* row 72"):
         read(rows)
+
+
+def test_whole_numbers_as_text_are_the_same_ids(make_ratings, tmp_path):
+    table = make_ratings()
+    table["item_id"] = range(len(table))
+    table.assign(item_id=table["item_id"].astype(float)).to_csv(tmp_path / "a.csv", index=False)
+    assert read(tmp_path / "a.csv").item_ids == read(table).item_ids
+    table["item_id"] = [f"{number}.0" for number in range(67)] + ["67.5"]
+    assert read(table).item_ids[:2] == ["0.0", "1.0"]
+
+
+def test_words_for_missing_are_names_of_items_and_scenarios(make_ratings, tmp_path):
+    table = make_ratings()
+    table["item_id"] = ["none", "NA", "null", "nan", *table["item_id"][4:]]
+    table["scenario_id"] = table["scenario_id"].replace("s3", "None")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = read(tmp_path / "a.csv").table
+    assert found["item_id"].tolist() == table["item_id"].tolist()
+    assert found["scenario_id"].tolist() == table["scenario_id"].tolist()
+
+
+@pytest.mark.parametrize("column", ["item_id", "scenario_id", "text", "half"])
+def test_half_letters_are_refused(make_ratings, tmp_path, column):
+    records = make_ratings().assign(text="a b").to_dict("records")
+    records[3]["\ud800" if column == "half" else column] = "a\ud800"
+    path = write(tmp_path / "a.jsonl", "\n".join(json.dumps(each) for each in records))
+    with pytest.raises(
+        el.EntangleError, match=r"half of a UTF-16 pair|surrogates not allowed"
+    ) as caught:
+        read(path)
+    assert column == "half" or f"{column!r}" in str(caught.value)
+    str(caught.value).encode()
 
 
 def test_csv_parquet_jsonl_and_frame_read_the_same(make_ratings, tmp_path):
@@ -209,7 +266,9 @@ def write(path, text):
         ("a.csv", "item_id,moral,moral\n1,2,3\n", "'moral' stands twice"),
         ("a.csv", "item_id,moral,grammar\n1,2,3,4\n", "row 2: has 4 cells for 3 columns"),
         ("a.csv", b"item_id,moral,grammar\n\xff\xfe,2,3\n", "not UTF-8"),
-        ("a.csv", "item_id;moral;grammar\n1;2;3\n", "item_id;moral;grammar"),
+        ("a.csv", "item_id;moral;grammar\n1;2;3\n", "separated by ';' and a comma"),
+        ("a.csv", "item_id;moral;grammar\n1;2,5;3\n", "item_id;moral;grammar"),
+        ("a.csv", "item_id\tmoral\tgrammar\n1\t2\t3\n", "separated by a tab and a comma"),
         ("a.csv", "item_id,moral,grammar\n1,2," + "9" * 200_000, "cannot be read"),
         ("a.parquet", "no parquet", "cannot be read"),
         ("a.parquet", "", "cannot be read"),
@@ -226,6 +285,45 @@ def test_file_that_is_no_table_is_refused_in_one_line(tmp_path, name, content, p
         read(write(tmp_path / name, content))
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_decimal_comma_is_recognised(make_ratings, tmp_path):
+    table = make_ratings().astype(object)
+    table.loc[1, "grammar"] = "0,39"
+    with pytest.raises(el.EntangleError, match=r"row 3 '0,39'; write a decimal point"):
+        read(table)
+    table.loc[1, "grammar"] = "high"
+    with pytest.raises(el.EntangleError, match=r"row 3 'high'$"):
+        read(table)
+
+
+def test_second_value_that_is_not_there_is_no_empty_list(make_ratings, to_long):
+    with pytest.raises(el.EntangleError, match=r"there is no other value in column 'value' for --"):
+        read(to_long(make_ratings()).query("value == 'moral'"))
+    with pytest.raises(el.EntangleError, match=r"there is no other column for --secondary"):
+        read(make_ratings().drop(columns="grammar"))
+
+
+def test_long_ids_are_cut_in_messages(make_ratings):
+    table = make_ratings()
+    table["item_id"] = ["x" * 5_000 + item for item in table["item_id"]]
+    for wrong in (pd.concat([table, table.iloc[:1]]), table.assign(grammar=np.nan)):
+        with pytest.raises(el.EntangleError) as caught:
+            read(wrong).check_missing()
+        assert len(str(caught.value)) < 400
+
+
+def test_path_that_cannot_be_looked_at_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(el.EntangleError, match="cannot be read: File name too long") as caught:
+        read(tmp_path / f"{'x' * 5_000}.csv")
+    assert len(str(caught.value)) < 200
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.is_file", forbidden)
+    with pytest.raises(el.EntangleError, match="cannot be read: Permission denied"):
+        read(tmp_path / "a.csv")
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):

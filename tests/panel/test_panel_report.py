@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import entangle_lens as el
+from entangle_lens.results.panel_tables import estimate_text, number_text, shown_tables
+from entangle_lens.statistics import Estimate
 
 
 @pytest.fixture
@@ -32,13 +35,50 @@ def test_forest_plot_shows_every_model_and_people(analysis):
     assert "no correlation: moral ratings constant" in said
 
 
+def test_long_names_that_begin_alike_keep_rows_of_their_own(make_ratings):
+    names = [f"organisation/model-{'x' * 60}-{size}b-{'y' * 60}" for size in (7, 70)]
+    figure = el.analyse_ratings({name: make_ratings(seed=len(name)) for name in names}).figure()
+    assert set(figure.data[0].y) == set(figure.layout.yaxis.tickvals) == set(names)
+    assert max(map(len, figure.layout.yaxis.ticktext)) <= 36
+    ends = [f"{'x' * 40}-{size}b" for size in (7, 70)]
+    figure = el.analyse_ratings({name: make_ratings(seed=1) for name in ends}).figure()
+    assert len(set(figure.layout.yaxis.ticktext)) == 2
+
+
+def filled(analysis):
+    drawn = analysis.figure().data[0]
+    return {name: c != "white" for name, c in zip(drawn.y, drawn.marker.color, strict=True)}
+
+
+def clear(analysis):
+    table = analysis.table().set_index("model").dropna(subset="r")
+    return table["p_corrected"] < 0.05, (table["low"] > 0) | (table["high"] < 0)
+
+
 def test_marks_are_filled_where_the_corrected_p_is_small(analysis):
-    colours = dict(
-        zip(analysis.figure().data[0].y, analysis.figure().data[0].marker.color, strict=True)
+    small, excludes = clear(analysis)
+    assert filled(analysis) == (small & excludes).to_dict()
+    assert set(small) == {True, False}
+
+
+def test_no_mark_is_filled_where_r_differs_so_between_scenarios_that_it_may_be_zero():
+    """The ratings depend on each other, in half of the scenarios the other way round."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(12, 6))
+    slope = np.repeat([3.0, -1.0], 6)[:, None]
+    frame = pd.DataFrame(
+        {
+            "item_id": range(72),
+            "scenario_id": np.repeat(np.arange(12), 6),
+            "moral": x.ravel(),
+            "grammar": (slope * x).ravel() + 0.1 * rng.normal(size=72),
+        }
     )
-    table = analysis.table().set_index("model")["p_corrected"].dropna()
-    assert {name: colour != "white" for name, colour in colours.items()} == (table < 0.05).to_dict()
-    assert set(table < 0.05) == {True, False}
+    found = el.analyse_ratings({"odd": frame})
+    small, excludes = clear(found)
+    assert small.all()
+    assert not excludes.any()
+    assert filled(found) == {"odd": False}
 
 
 def test_folder_holds_report_summary_tables_and_manifest(analysis, tmp_path):
@@ -61,6 +101,33 @@ def test_folder_holds_report_summary_tables_and_manifest(analysis, tmp_path):
     again = ratings.query("rater == 'leaky'")[["moral", "secondary"]].corr().iloc[0, 1]
     assert again == pytest.approx(table.loc["leaky", "r"], abs=1e-12)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_reliability_of_people_is_shown_and_saved(make_ratings, to_singles, tmp_path):
+    people = to_singles(make_ratings(leak=0.1, seed=3))
+    found = el.analyse_ratings(make_ratings(), human=people)
+    found.save(tmp_path / "out")
+    saved = json.loads((tmp_path / "out/summary.json").read_text())["people"]
+    known = found.findings.people.reliability
+    assert saved["moral_reliability"] == known.moral
+    assert saved["secondary_reliability"] == known.secondary
+    assert saved["r_corrected"] == known.corrected
+    assert shown_tables(found.findings)["reliability"]["model"].tolist() == ["people: people"]
+    el.analyse_ratings(make_ratings(), human=make_ratings(seed=3)).save(tmp_path / "plain")
+    assert "r_corrected" not in (tmp_path / "plain/summary.json").read_text()
+
+
+def test_zero_has_no_sign():
+    assert number_text(-0.001) == "0.00"
+    shown = estimate_text(Estimate(-0.001, -0.31, -0.004, 0.9, 20, 20, "scenarios"))
+    assert shown == "0.00 [-0.31, 0.00]"
+
+
+def test_one_model_is_corrected_for_nothing(make_ratings, analysis, tmp_path):
+    one = el.analyse_ratings(make_ratings()).save(tmp_path / "one").read_text()
+    many = analysis.save(tmp_path / "many").read_text()
+    assert "orrected over models" not in one
+    assert "corrected over models" in many
 
 
 def test_manifest_is_written_last_and_says_what_was_read(make_ratings, tmp_path):

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from entangle_lens.panel.analysis import PanelFindings, RaterFinding, pair
 from entangle_lens.results.figures.style import BLUE, GREY, INK, ORANGE, PALE, error_bars, styled
+from entangle_lens.results.panel_tables import estimate_text
 from entangle_lens.statistics import Estimate
 
 _LEVEL = 0.05
@@ -34,7 +35,7 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
         titles.append("difference from people")
     figure = make_subplots(cols=len(titles), subplot_titles=titles, shared_yaxes=True)
     own = [(each.entanglement, each.p_corrected) for each in raters]
-    names = [_short(each.name) for each in raters]
+    names = [each.name for each in raters]
     _mark(figure, names, own, BLUE, column=1)
     _reference(figure, findings.people)
     for name, each in zip(names, raters, strict=True):
@@ -46,6 +47,7 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
         _mark(figure, names, tests, ORANGE, column=2)
         figure.add_vline(x=0, line={"color": PALE, "width": 1}, row=1, col=2)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names)
+    figure.update_yaxes(tickvals=names, ticktext=list(map(_short, names)))
     figure.update_yaxes(range=[-0.7, len(names) + (0.2 if findings.people else -0.3)])
     return styled(figure, height=170 + _TALL * max(len(names), 3), legend=False)
 
@@ -57,7 +59,7 @@ def _mark(
     colour: str,
     column: int,
 ) -> None:
-    """Draw estimates with their intervals; filled where the corrected p is below .05."""
+    """Draw estimates with their intervals; filled where those exclude 0 and corrected p < .05."""
     rows = [
         (name, each, p)
         for name, (each, p) in zip(names, tests, strict=True)
@@ -71,17 +73,21 @@ def _mark(
             mode="markers",
             marker={
                 "size": 10,
-                "color": [colour if p < _LEVEL else "white" for _, _, p in rows],
+                "color": [colour if _clear(each, p) else "white" for _, each, p in rows],
                 "line": {"color": colour, "width": 2},
             },
             marker_line_color=colour,
-            text=[f"{each}, corrected p {p:.2g}" for _, each, p in rows],
+            text=[f"{estimate_text(each)}, corrected p {p:.2g}" for _, each, p in rows],
             hovertemplate="%{y}: %{text}<extra></extra>",
         ),
         row=1,
         col=column,
     )
     figure.data[-1].error_x.color = colour
+
+
+def _clear(estimate: Estimate, p: float) -> bool:
+    return p < _LEVEL and (estimate.low > 0 or estimate.high < 0)
 
 
 def _reference(figure: go.Figure, people: RaterFinding | None) -> None:
@@ -103,7 +109,7 @@ def _reference(figure: go.Figure, people: RaterFinding | None) -> None:
     figure.add_vline(
         x=estimate.value,
         line={"color": INK, "width": 1.5, "dash": "dash"},
-        annotation={"text": f"people {estimate.value:.2f}", "font": {"size": 12}},
+        annotation={"text": f"people {estimate.value:z.2f}", "font": {"size": 12}},
         annotation_position="top right",
         row=1,
         col=1,
@@ -148,4 +154,8 @@ def rated_items(findings: PanelFindings) -> go.Figure:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _SHOWN_LETTERS else f"{name[: _SHOWN_LETTERS - 3]}..."
+    """Cut a long name in the middle: models of a family differ at the end."""
+    if len(name) <= _SHOWN_LETTERS:
+        return name
+    half = (_SHOWN_LETTERS - 3) // 2
+    return f"{name[:half]}...{name[-half:]}"
