@@ -15,8 +15,8 @@ from entangle_lens.statistics import Estimate
 LEGEND = {
     "r": "r: Pearson over items; [ ]: 95 % interval that resamples whole scenarios, as many as "
     "stand beside it; p: permutes whole scenarios (of mixed sizes, turns the signs of their shares "
-    "in r), which tests whether the ratings are independent. Where r differs between scenarios only "
-    "the interval tests r = 0.",
+    "in r), which tests whether the ratings are independent. Where r differs between scenarios, "
+    "only the interval tests r = 0.",
     "items": "r: Pearson over items; [ ]: 95 % interval that resamples single items (the number of "
     "scenarios is not known); p: permutes items.",
     "reliability": "Reliability: share of the variance over items that is not raters' noise; "
