@@ -11,7 +11,7 @@ import entangle_lens
 
 PACKAGE = Path(entangle_lens.__file__).parent
 FLOORS = (
-    {"errors", "published", "statistics", "stimuli", "directions"},
+    {"errors", "paths", "published", "statistics", "stimuli", "directions"},
     {"organisms", "models", "running", "interventions", "export"},
     {"entanglement", "panel"},
     {"results", "cli", "__init__"},
