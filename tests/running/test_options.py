@@ -1,5 +1,7 @@
 """Probabilities of ratings: whole continuations, each told apart from those it begins."""
 
+import math
+
 import pytest
 import torch
 
@@ -74,6 +76,21 @@ def test_impossible_option_has_a_finite_log_probability():
     assert log_probs.isfinite().all()
     assert log_probs[0, 0] < -80
     assert log_probs[0, 1] == 0
+
+
+@pytest.mark.parametrize("scarcity", [0.0, 30.0, 90.0, 300.0])
+def test_proportions_of_options_hold_however_unlikely_they_all_are(scarcity):
+    """At a mass of exp(-90) a probability in float32 is 0, and all options would look alike."""
+    options = ((A,), (A, C), (A, D), (B,))
+    tree = OptionTree(options)
+    steps = {
+        context: NEXT[context][:, : len(tree.next_tokens(context))]
+        - (scarcity if not context else 0)
+        for context in ((), (A,))
+    }
+    log_probs = tree.log_probs(steps)[0].double()
+    assert log_probs.softmax(-1).tolist() == pytest.approx([0.3125, 0.25, 0.0625, 0.375], rel=1e-4)
+    assert float(log_probs.logsumexp(-1)) == pytest.approx(math.log(0.8) - scarcity, abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", ["1:9", "-10:10", "-9:-1", "0:100"])
