@@ -32,10 +32,17 @@ from entangle_lens.statistics.partial import (
 )
 from entangle_lens.statistics.permutation import max_band, permutation_p, permuted_correlations
 from entangle_lens.statistics.rsa import dissimilarity, rsa
+from entangle_lens.statistics.semipartial import (
+    CROSSED,
+    semipartial,
+    semipartial_change_estimate,
+    semipartial_estimate,
+)
 from entangle_lens.statistics.separation import auc, d_prime
 from entangle_lens.statistics.text_clusters import cluster_texts
 
 __all__ = [
+    "CROSSED",
     "Clusters",
     "DependentTest",
     "Estimate",
@@ -59,7 +66,10 @@ __all__ = [
     "permuted_correlations",
     "resampled_correlations",
     "rsa",
+    "semipartial",
+    "semipartial_change_estimate",
     "semipartial_correlation",
+    "semipartial_estimate",
     "sign_depends_on",
     "split_half_reliability",
     "steiger_test",

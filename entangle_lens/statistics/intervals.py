@@ -32,7 +32,7 @@ def resampled_correlations(
     per-scenario sums alone: counts @ (n, sum x, sum y, sum xx, sum yy, sum xy).
     """
     clusters.check(x=x, y=y)
-    return _correlations_of_counts(x, y, clusters, draw_counts(clusters, rng, n_resamples))
+    return correlations_of_counts(x, y, clusters, draw_counts(clusters, rng, n_resamples))
 
 
 def correlation_estimate(
@@ -60,7 +60,7 @@ def correlation_estimate(
         return Estimate(r, r, r, r, n_items, n_scenarios, method)
 
     def of_counts(counts: Int[np.ndarray, "rows clusters"]) -> Float[np.ndarray, " rows"]:
-        return _correlations_of_counts(x[None], y[None], clusters, counts)[:, 0]
+        return correlations_of_counts(x[None], y[None], clusters, counts)[:, 0]
 
     counts = draw_counts(clusters, rng, n_resamples)
     low, high = scenario_interval(r, of_counts, counts, clusters, interval, n_scenarios - 2)
@@ -102,7 +102,7 @@ def change_estimate(
     )
 
 
-def _correlations_of_counts(
+def correlations_of_counts(
     x: Float[np.ndarray, "pairs items"],
     y: Float[np.ndarray, "pairs items"],
     clusters: Clusters,

@@ -84,6 +84,22 @@ def partial_correlation_estimate(
     return Estimate(r, low, high, p, clusters.n_items, clusters.n_clusters, method)
 
 
+def partial_p(
+    x: Float[np.ndarray, " items"],
+    y: Float[np.ndarray, " items"],
+    covariates: Float[np.ndarray, "covariates items"],
+    clusters: Clusters,
+    rng: np.random.Generator,
+    n_permutations: int = N_RESAMPLES,
+) -> float:
+    """Return the scenario-permutation p of the partial correlation; NaN where there is none."""
+    basis = covariate_basis(covariates)
+    x, y = residuals(x, basis), residuals(y, basis)
+    if not (x.any() and y.any()):
+        return float("nan")
+    return _permutation_p(x, y, basis, clusters, rng, n_permutations)
+
+
 def covariate_basis(
     covariates: Float[np.ndarray, "covariates items"],
 ) -> Float[np.ndarray, "rank items"]:
