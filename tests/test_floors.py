@@ -11,7 +11,16 @@ import entangle_lens
 
 PACKAGE = Path(entangle_lens.__file__).parent
 FLOORS = (
-    {"errors", "paths", "published", "statistics", "stimuli", "directions"},
+    {
+        "csv_text",
+        "directions",
+        "errors",
+        "paths",
+        "published",
+        "statistics",
+        "stimuli",
+        "text",
+    },
     {"organisms", "models", "running", "interventions", "export"},
     {"entanglement", "panel"},
     {"results", "cli", "__init__"},

@@ -1,0 +1,44 @@
+"""Numbers as text, the same wherever they are shown."""
+
+from __future__ import annotations
+
+import math
+
+_LEAST = 1e-4  # four decimals are shown
+
+
+def p_text(p: float, n_permutations: int | None = None, *, uncorrected: float | None = None) -> str:
+    """Return a p-value with four decimals; one that is only known to be smaller as ``< bound``.
+
+    A permutation p is at least 1 / (n_permutations + 1), which no permutation reached: it is shown
+    as a bound and not as a value. A corrected p is such a bound where the ``uncorrected`` one is.
+    NaN gives the empty text.
+
+    >>> p_text(0.01234), p_text(1 / 10_001, 10_000), p_text(3e-9)
+    ('0.0123', '< 0.0001', '< 0.0001')
+    """
+    if math.isnan(p):
+        return ""
+    at_floor = _at_floor(p if uncorrected is None else uncorrected, n_permutations)
+    if p < _LEAST or (at_floor and p < 1 - _LEAST):
+        return f"< {_above(p):g}"
+    return f"{p:.4f}"
+
+
+def p_equation(
+    p: float, n_permutations: int | None = None, *, uncorrected: float | None = None
+) -> str:
+    """Return a p-value for a sentence: ``p = 0.0123`` or ``p < 0.0001``; see :func:`p_text`."""
+    text = p_text(p, n_permutations, uncorrected=uncorrected)
+    if not text:
+        return "p unknown"
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _at_floor(p: float, n_permutations: int | None) -> bool:
+    return n_permutations is not None and p <= (1 + 1e-9) / (n_permutations + 1)
+
+
+def _above(p: float) -> float:
+    """Return the next number of four decimals above ``p``."""
+    return (math.floor(p / _LEAST + 1e-9) + 1) * _LEAST
