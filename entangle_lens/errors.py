@@ -20,6 +20,15 @@ class EntangleError(ValueError):
         super().__init__(printable(message, one_line=True))
 
 
+class UnknownKeyError(EntangleError, KeyError):
+    """Say which key of a mapping was asked for, and which it has.
+
+    A mapping raises a ``KeyError`` for an unknown key, or ``in`` and ``get`` do not work on it.
+    """
+
+    __str__ = Exception.__str__
+
+
 def choices(names: Iterable[object]) -> str:
     """Join ``names`` for the end of an error sentence: ``a, b, c``."""
     return ", ".join(str(name) for name in names)

@@ -27,6 +27,7 @@ FLOORS = (
 )
 MODEL_LIBRARIES = {"transformers", "transformer_lens", "tokenizers", "huggingface_hub"}
 MODEL_ROOMS = {"models", "running", "organisms", "export"}
+STATISTICS_MAY_USE = ("statistics", "errors", "text")
 STATISTICS_MAY = {"numpy", "scipy", "statsmodels", "jaxtyping", "entangle_lens"}
 
 
@@ -125,7 +126,8 @@ def test_statistics_knows_numpy_scipy_and_statsmodels_only():
         assert libraries(source) <= STATISTICS_MAY | set(sys.stdlib_module_names)
         own = {name for name in imports(source) if name.startswith("entangle_lens")}
         assert all(
-            name.startswith(("entangle_lens.statistics", "entangle_lens.errors")) for name in own
+            name.startswith(tuple(f"entangle_lens.{room}" for room in STATISTICS_MAY_USE))
+            for name in own
         )
 
 

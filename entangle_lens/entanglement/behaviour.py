@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
+from entangle_lens.entanglement.leak import estimate_leak
+from entangle_lens.entanglement.price import RatingState
 from entangle_lens.entanglement.ratings import Ratings
-from entangle_lens.statistics import Clusters, Estimate, change_estimate, correlation_estimate
+from entangle_lens.entanglement.reference import Reference, measure_reference
+from entangle_lens.entanglement.verdict import (
+    EntanglementFacts,
+    Judgement,
+    RatingFacts,
+    judge_entanglement,
+)
+from entangle_lens.statistics import Clusters, Estimate, correlation_estimate, pearson
 from entangle_lens.stimuli import ItemSet
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a correlation is held against: people's, on the same items, or the design's zero."""
-
-    value: float
-    source: str
-    excess: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Behaviour:
     """Entanglement in the ratings of one item set.
 
     ``entanglement`` is r(moral rating, secondary rating); ``leak`` is r(design's moral level,
-    secondary rating), which no change of the moral ratings can move; ``accuracy`` is r(design's
-    secondary level, secondary rating) and ``moral_accuracy`` r(design's moral level, moral
-    rating).
+    secondary rating), with what the secondary level explains of the moral level taken out, which no
+    change of the moral ratings can move; ``accuracy`` is r(design's secondary level, secondary
+    rating) and ``moral_accuracy`` r(design's moral level, moral rating).
     """
 
     item_set: ItemSet
@@ -39,6 +40,43 @@ class Behaviour:
     accuracy: Estimate
     moral_accuracy: Estimate
     reference: Reference
+
+    @property
+    def facts(self) -> EntanglementFacts:
+        """What the rule for entanglement looks at."""
+        ratings = {
+            self.moral.value: rating_facts(self.moral, self.item_set.moral, self.moral_accuracy),
+            self.secondary.value: rating_facts(self.secondary, self.item_set.level, self.accuracy),
+        }
+        return EntanglementFacts(self.entanglement, self.leak, self.reference, ratings)
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict by the rule for entanglement."""
+        return judge_entanglement(self.facts)
+
+    @property
+    def state(self) -> RatingState:
+        """What the ratings are like, to compare with those under an intervention."""
+        return RatingState(
+            leak=self.leak.value,
+            apparent=self.entanglement.value,
+            accuracy=self.accuracy.value,
+            moral_accuracy=self.moral_accuracy.value,
+            spread=float(self.secondary.mean.std()),
+            mass=float(self.secondary.mass.mean()),
+        )
+
+
+def rating_facts(
+    ratings: Ratings, level: Float[np.ndarray, " item"], accuracy: Estimate
+) -> RatingFacts:
+    """Return what the rule asks of one value's ratings; ``level`` is the design's own."""
+    by_polarity = {
+        polarity: float(pearson(level, mean)) for polarity, mean in ratings.by_polarity.items()
+    }
+    mass = float(ratings.mass.mean())
+    return RatingFacts(accuracy, mass, ratings.relative_spread, by_polarity)
 
 
 def measure_behaviour(
@@ -60,40 +98,8 @@ def measure_behaviour(
         moral=moral,
         secondary=secondary,
         entanglement=r(moral.mean, secondary.mean),
-        leak=r(item_set.moral, secondary.mean),
+        leak=estimate_leak(item_set, secondary.mean, rng, n_resamples),
         accuracy=r(item_set.level, secondary.mean),
         moral_accuracy=r(item_set.moral, moral.mean),
-        reference=_reference(item_set, moral, secondary, human, rng, n_resamples),
+        reference=measure_reference(item_set, moral, secondary, human, rng, n_resamples),
     )
-
-
-def _reference(
-    item_set: ItemSet,
-    moral: Ratings,
-    secondary: Ratings,
-    human: pd.DataFrame | None,
-    rng: np.random.Generator,
-    n_resamples: int,
-) -> Reference:
-    """Take people's correlation over the items that they rated on both values, if there are any."""
-    design = Reference(0.0, "design", None)
-    if human is None:
-        return design
-    means = human.pivot(index="item_id", columns="value", values="mean")
-    if not {"moral", item_set.secondary} <= set(means.columns):
-        return design
-    means = means.reindex(item_set.table["item_id"])[["moral", item_set.secondary]]
-    rated = means.notna().all(axis=1).to_numpy()
-    scenarios = [s for s, keep in zip(item_set.scenario_ids, rated, strict=True) if keep]
-    if not scenarios:
-        return design
-    people = means[rated].to_numpy(dtype=float).T
-    excess = change_estimate(
-        (people[0], people[1]),
-        (moral.mean[rated], secondary.mean[rated]),
-        Clusters.of(scenarios),
-        rng,
-        n_resamples,
-    )
-    value = float(np.corrcoef(people)[0, 1])
-    return Reference(value, f"people, {int(rated.sum())} items", excess)

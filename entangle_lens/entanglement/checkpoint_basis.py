@@ -30,13 +30,11 @@ from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.methods import RANKS
 from entangle_lens.entanglement.selection import (
-    LAST_SHARE_DISCARDED,
     MIN_AUC,
     MIN_SPLIT_HALF_COSINE,
+    count_kept_layers,
 )
-from entangle_lens.entanglement.side_effects import ACCEPTED_KL
-from entangle_lens.entanglement.validation import MIN_KEPT, Candidate, Validation, Validator
-from entangle_lens.entanglement.verdict import MIN_SPREAD_KEPT
+from entangle_lens.entanglement.validation import Candidate, Validation, Validator
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.orthogonal import orthonormal
 from entangle_lens.interventions import full_ablation
@@ -51,7 +49,7 @@ _Pairs: TypeAlias = Mapping[str, tuple[ContrastResid, ContrastResid]]
 
 @dataclass(frozen=True)
 class Removable:
-    """A basis that weights can be freed of, and how it was come by.
+    """A basis that weights can be freed of, and how it was obtained.
 
     ``questions`` are those in whose context it was fitted, ``method`` how, ``auc`` that on
     held-out pairs. ``valid`` says that the direction reads its value there: a held-out AUC of at
@@ -81,26 +79,20 @@ class RepairChoice:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """What the lowest of is chosen: those that pass, then by the sum of what is left."""
+        """The sort key; the lowest is chosen: those that pass, then by the sum of what is left."""
         return not self.passes, sum(each.rank[1] for each in self.validations.values())
 
     @property
     def failures(self) -> tuple[str, ...]:
         """What did not pass, in words."""
-        said = []
+        failed = [failure for each in self.validations.values() for failure in each.failures]
         if not self.removable.valid:
-            said.append(
+            failed.insert(
+                0,
                 f"the direction is not valid at layer {self.removable.layer} (held-out AUC "
-                f"{self.removable.auc:.2f})"
+                f"{self.removable.auc:.2f})",
             )
-        for question, each in self.validations.items():
-            if each.kl > ACCEPTED_KL:
-                said.append(f"KL on neutral prompts is {each.kl:.2f} (at most {ACCEPTED_KL:g})")
-            if not each.kept >= MIN_KEPT:
-                said.append(f"{question} ratings keep {each.kept:.0%} of their d' on own pairs")
-            if not each.gap >= MIN_SPREAD_KEPT:
-                said.append(f"{question} ratings keep {each.gap:.0%} of their gap on own pairs")
-        return tuple(dict.fromkeys(said))
+        return tuple(dict.fromkeys(failed))
 
 
 def repair_methods(stimuli: Stimuli) -> tuple[str, ...]:
@@ -141,7 +133,7 @@ def choose_repair(
     """
     check_method(method, stimuli)
     n_layers = int(model.cfg.n_layers)
-    layers = (layer,) if layer is not None else tuple(range(_n_kept(n_layers)))
+    layers = (layer,) if layer is not None else tuple(range(count_kept_layers(n_layers)))
     check_layers(model, layers)
     contrasts = {
         question: read_contrasts(model, stimuli, design, MORAL, question, layers, progress=progress)
@@ -247,15 +239,10 @@ def _removable(
 
 def _is_valid(quality: Quality, layer: int, n_layers: int) -> bool:
     return (
-        layer < _n_kept(n_layers)
+        layer < count_kept_layers(n_layers)
         and quality.auc >= MIN_AUC
         and quality.split_half_cosine >= MIN_SPLIT_HALF_COSINE
     )
-
-
-def _n_kept(n_layers: int) -> int:
-    """Return the number of layers without the last fifth, at least one."""
-    return max(1, int(n_layers * (1 - LAST_SHARE_DISCARDED)))
 
 
 def _rows(*vectors: Float[Tensor, " d_model"]) -> Float[Tensor, "k d_model"]:

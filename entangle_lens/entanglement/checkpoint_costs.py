@@ -10,15 +10,11 @@ import numpy as np
 from entangle_lens.entanglement.behaviour import Behaviour, measure_behaviour
 from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.price import Price, price_of
 from entangle_lens.entanglement.ratings import rate
+from entangle_lens.entanglement.rule import HALF
 from entangle_lens.entanglement.side_effects import share_of_minimal_pairs
-from entangle_lens.entanglement.verdict import (
-    HALF,
-    MAX_ACCURACY_LOSS,
-    MIN_SPREAD_KEPT,
-    Judgement,
-    judge_entanglement,
-)
+from entangle_lens.entanglement.verdict import Judgement
 from entangle_lens.models import Model
 from entangle_lens.running import Edit
 from entangle_lens.stimuli import ItemSet, Stimuli
@@ -50,7 +46,7 @@ class Costs:
 
     def judgements(self) -> dict[str, Judgement]:
         """Apply the rule for entanglement to every pair."""
-        return {pair: _judgement(each) for pair, each in self.behaviour.items()}
+        return {pair: each.judgement for pair, each in self.behaviour.items()}
 
 
 def measure_costs(
@@ -94,48 +90,26 @@ def measure_items(
     return measure_behaviour(item_set, moral, secondary, stimuli.human, rng, design.n_resamples)
 
 
+def prices(before: Costs, after: Costs) -> dict[str, Price]:
+    """Return what the repair cost the ratings of every pair."""
+    return {
+        pair: price_of(each.state, after.behaviour[pair].state, each.item_set.secondary)
+        for pair, each in before.behaviour.items()
+    }
+
+
 def warnings_of(before: Costs, after: Costs) -> list[str]:
     """Say in sentences what a reader of the table must not miss."""
-    said = []
-    for pair in before.behaviour:
-        one, two = before.numbers(pair), after.numbers(pair)
-        reference = before.behaviour[pair].reference.value
-        secondary = before.behaviour[pair].item_set.secondary
-        if not abs(two["leak"] - reference) <= HALF * abs(one["leak"] - reference):
-            said.append(f"More than half of the leak of {pair} is left.")
-        if not two["accuracy"] >= one["accuracy"] - MAX_ACCURACY_LOSS:
-            said.append(
-                f"The {secondary} rating is damaged: its accuracy falls from "
-                f"{one['accuracy']:.2f} to {two['accuracy']:.2f}."
+    warnings = []
+    for pair, price in prices(before, after).items():
+        one, two = before.behaviour[pair], after.behaviour[pair]
+        reference = one.reference.leak
+        if not abs(two.leak.value - reference) <= HALF * abs(one.leak.value - reference):
+            warnings.append(f"More than half of the leak of {pair} is left.")
+        warnings += [f"{pair}: {sentence}." for sentence in price.sentences]
+        if price.phrase and two.judgement.word != "not entangled":
+            warnings.append(
+                f"{pair}: judged anew, the repaired model is {two.judgement.word}: "
+                f"{two.judgement.reason}."
             )
-        spread, kept = before.spread(pair), after.spread(pair)
-        if kept < MIN_SPREAD_KEPT * spread:
-            said.append(
-                f"The {secondary} rating is flattened: it keeps {kept / spread:.0%} of its spread "
-                "over items."
-            )
-    return said + _moral_warnings(before, after)
-
-
-def _moral_warnings(before: Costs, after: Costs) -> list[str]:
-    """Name the moral rating's worst loss, once for all pairs."""
-    lost = {
-        pair: (before.numbers(pair)["moral_accuracy"], after.numbers(pair)["moral_accuracy"])
-        for pair in before.behaviour
-    }
-    one, two = max(lost.values(), key=lambda each: np.nan_to_num(each[0] - each[1], nan=np.inf))
-    if two >= one - MAX_ACCURACY_LOSS:
-        return []
-    word = "damaged" if two > HALF * one else "lost"
-    return [
-        f"The moral rating itself is {word}: its accuracy falls from {one:.2f} to {two:.2f}, so "
-        "do not ask this model for moral ratings."
-    ]
-
-
-def _judgement(behaviour: Behaviour) -> Judgement:
-    accuracies = {
-        MORAL: behaviour.moral_accuracy,
-        behaviour.item_set.secondary: behaviour.accuracy,
-    }
-    return judge_entanglement(behaviour.entanglement, behaviour.reference.value, accuracies)
+    return warnings

@@ -62,12 +62,15 @@ class DamageMeter:
             return _NAN
         return float(kl_each(self.clean, next_tokens(self.model, self.stimuli, edits)).mean())
 
-    def measure(self, edits: Sequence[Edit]) -> Damage:
-        """Measure everything under ``edits``; none measures the clean model."""
+    def measure(self, edits: Sequence[Edit], *, kl: float | None = None) -> Damage:
+        """Measure everything under ``edits``; none measures the clean model.
+
+        ``kl`` is the mean KL on neutral prompts where it has been measured already.
+        """
         minimal = share_of_minimal_pairs(self.model, self.stimuli, edits)
         repetition, fluency = self._generated(edits)
         return Damage(
-            self.kl(edits),
+            self.kl(edits) if kl is None else kl,
             self._perplexity(edits),
             _NAN if minimal is None else minimal,
             repetition,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from entangle_lens.directions import LayerDirections, unit
 from entangle_lens.entanglement.asking import Asker
 from entangle_lens.entanglement.design import MORAL
+from entangle_lens.entanglement.leak import leak
 from entangle_lens.entanglement.outcomes import Answers, Null, Yardstick
 from entangle_lens.entanglement.verdict import Judgement
 from entangle_lens.running import Ablation
@@ -63,7 +64,7 @@ def sweep_layers(
     answers = [Answers(*each) for each in zip(moral, secondary, mass.tolist(), strict=True)]
     judged = [yardstick.judge(clean, each, null)[1] for each in answers] if null else []
     figures = {
-        "leak": pearson(item_set.moral, secondary),
+        "leak": leak(item_set, secondary),
         "apparent": pearson(moral, secondary),
         "accuracy": pearson(item_set.level, secondary),
         "moral_accuracy": pearson(item_set.moral, moral),

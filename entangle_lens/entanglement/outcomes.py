@@ -1,4 +1,4 @@
-"""What an ablation did to the ratings: five outcomes against a fixed moral score, and a verdict."""
+"""What an ablation did to the ratings, measured against the levels of the design, and a verdict."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from entangle_lens.entanglement.behaviour import Behaviour, rating_facts
+from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.leak import estimate_leak, estimate_leak_change, leak
+from entangle_lens.entanglement.price import RatingState
 from entangle_lens.entanglement.ratings import Ratings
-from entangle_lens.entanglement.verdict import Judgement, RepairFacts, judge_repair
-from entangle_lens.statistics import (
-    Clusters,
-    Estimate,
-    change_estimate,
-    correlation_estimate,
-    pearson,
+from entangle_lens.entanglement.reference import Reference
+from entangle_lens.entanglement.verdict import (
+    EntanglementFacts,
+    Judgement,
+    RepairFacts,
+    judge_entanglement,
+    judge_repair,
 )
+from entangle_lens.statistics import Clusters, Estimate, correlation_estimate, pearson
 from entangle_lens.stimuli import ItemSet
 
 
@@ -51,12 +56,14 @@ class Asked:
 class Outcome:
     """The outcomes of one ablation on one item set (or of none: the clean run).
 
-    ``leak`` is r(design's moral level, secondary rating), ``apparent`` r(moral rating, secondary
-    rating) with both taken under the ablation, ``accuracy`` r(design's secondary level,
-    secondary rating), ``moral_accuracy`` r(design's moral level, moral rating), ``spread`` the
-    standard deviation of the secondary ratings over items, ``uncertainty`` the mean standard
-    deviation of their option distributions, ``mass`` their mean option mass. ``change`` is the
-    paired change of the leak from the clean run.
+    ``leak`` is r(design's moral level, secondary rating), with what the secondary level explains of
+    the moral level taken out; ``apparent`` r(moral rating, secondary rating) with both taken under
+    the ablation, ``accuracy`` r(design's secondary level, secondary rating), ``moral_accuracy``
+    r(design's moral level, moral rating), ``spread`` the standard deviation of the secondary
+    ratings over items, ``uncertainty`` the mean standard deviation of their option distributions,
+    ``mass`` their mean option mass. ``entangled`` is the verdict of the rule for entanglement on
+    these ratings; ``change`` the paired change of the leak from the clean run, and ``judgement``
+    the verdict of the rule for repair.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Outcome:
     uncertainty: float
     mass: float
     correlation: Float[np.ndarray, " layer"] | None
+    entangled: Judgement
     change: Estimate | None = None
     judgement: Judgement | None = None
 
@@ -103,31 +111,51 @@ class Yardstick:
     """What every outcome on one item set is measured with."""
 
     item_set: ItemSet
-    reference: float
+    reference: Reference
     entangled: str
     n_resamples: int
     seed: int
 
+    @classmethod
+    def of(cls, behaviour: Behaviour, design: Design) -> Yardstick:
+        """Measure by the reference and the verdict of the clean model."""
+        return cls(
+            behaviour.item_set,
+            behaviour.reference,
+            behaviour.judgement.word,
+            design.n_resamples,
+            design.seed,
+        )
+
     def outcome(self, name: str, description: str, asked: Asked) -> Outcome:
         """Measure answers against the design."""
-        item_set, secondary = self.item_set, asked.secondary
+        item_set, moral, secondary = self.item_set, asked.moral, asked.secondary
         clusters = Clusters.of(item_set.scenario_ids)
         rng = np.random.default_rng(self.seed)
 
         def r(x: Float[np.ndarray, " item"], y: Float[np.ndarray, " item"]) -> Estimate:
             return correlation_estimate(x, y, clusters, rng, self.n_resamples)
 
+        leak = estimate_leak(item_set, secondary.mean, rng, self.n_resamples)
+        apparent = r(moral.mean, secondary.mean)
+        accuracy, moral_accuracy = r(item_set.level, secondary.mean), r(item_set.moral, moral.mean)
+        ratings = {
+            moral.value: rating_facts(moral, item_set.moral, moral_accuracy),
+            secondary.value: rating_facts(secondary, item_set.level, accuracy),
+        }
+        facts = EntanglementFacts(apparent, leak, self.reference, ratings)
         return Outcome(
             name,
             description,
-            leak=r(item_set.moral, secondary.mean),
-            apparent=r(asked.moral.mean, secondary.mean),
-            accuracy=r(item_set.level, secondary.mean),
-            moral_accuracy=r(item_set.moral, asked.moral.mean),
+            leak,
+            apparent,
+            accuracy,
+            moral_accuracy,
             spread=float(secondary.mean.std()),
             uncertainty=float(secondary.spread.mean()),
-            mass=float(secondary.mass.mean()),
+            mass=ratings[secondary.value].mass,
             correlation=asked.correlation,
+            entangled=judge_entanglement(facts),
         )
 
     def judged(
@@ -136,31 +164,40 @@ class Yardstick:
         """Measure answers under an ablation, pair them with the clean ones, and judge."""
         outcome = self.outcome(name, description, ablated)
         change, judgement = self.judge(clean.answers, ablated.answers, null)
+        if judgement.price.phrase and outcome.entangled.word != "not entangled":
+            anew = outcome.entangled
+            price = judgement.price.also(
+                f"judged anew under it, the model is {anew.word}: {anew.reason}"
+            )
+            judgement = replace(judgement, price=price)
         return replace(outcome, change=change, judgement=judgement)
 
     def judge(self, clean: Answers, ablated: Answers, null: Null) -> tuple[Estimate, Judgement]:
         """Return the paired change of the leak and the verdict on the ablation."""
-        moral, level = self.item_set.moral, self.item_set.level
-        change = change_estimate(
-            (moral, clean.secondary),
-            (moral, ablated.secondary),
-            Clusters.of(self.item_set.scenario_ids),
+        change = estimate_leak_change(
+            self.item_set,
+            clean.secondary,
+            ablated.secondary,
             np.random.default_rng(self.seed),
             self.n_resamples,
         )
-        spread = clean.secondary.std()
         facts = RepairFacts(
-            reference=self.reference,
-            leak_before=float(pearson(moral, clean.secondary)),
-            leak_after=float(pearson(moral, ablated.secondary)),
-            change=change,
-            apparent_before=float(pearson(clean.moral, clean.secondary)),
-            apparent_after=float(pearson(ablated.moral, ablated.secondary)),
-            null_distance=null.distance,
-            accuracy_before=float(pearson(level, clean.secondary)),
-            accuracy_after=float(pearson(level, ablated.secondary)),
-            spread_kept=float(ablated.secondary.std() / spread) if spread else 0.0,
-            mass_before=clean.mass,
-            mass_after=ablated.mass,
+            self.reference,
+            self._state(clean),
+            self._state(ablated),
+            change,
+            null.distance,
+            self.item_set.secondary,
         )
         return change, judge_repair(facts, self.entangled)
+
+    def _state(self, answers: Answers) -> RatingState:
+        moral, level = self.item_set.moral, self.item_set.level
+        return RatingState(
+            leak=float(leak(self.item_set, answers.secondary)),
+            apparent=float(pearson(answers.moral, answers.secondary)),
+            accuracy=float(pearson(level, answers.secondary)),
+            moral_accuracy=float(pearson(moral, answers.moral)),
+            spread=float(answers.secondary.std()),
+            mass=answers.mass,
+        )

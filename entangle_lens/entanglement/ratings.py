@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ Readouts = Mapping[str, Float[np.ndarray, "prompt layer item"]]
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings of one value, one row a prompt wording and one column an item.
+    """Ratings of one value, one row per prompt wording and one column per item.
 
     ``expected`` is E[k] = sum_k k p(k), p renormalised over the scale's options, turned so that a
     higher number always means more of the value. ``spread`` is the standard deviation of that
@@ -32,11 +32,26 @@ class Ratings:
     expected: Float[np.ndarray, "prompt item"]
     spread: Float[np.ndarray, "prompt item"]
     mass: Float[np.ndarray, "prompt item"]
+    scale: Scale = field(default_factory=Scale)
 
     @property
     def mean(self) -> Float[np.ndarray, " item"]:
         """Each item's rating: the mean over wordings and polarities."""
         return np.asarray(self.expected.mean(0))
+
+    @property
+    def relative_spread(self) -> float:
+        """The standard deviation of the mean ratings over items, per unit of the scale's range."""
+        return float(self.mean.std()) / (self.scale.high - self.scale.low)
+
+    @property
+    def by_polarity(self) -> dict[str, Float[np.ndarray, " item"]]:
+        """Each item's mean rating under each polarity, turned so that more means more."""
+        polarities = [question.polarity for question in self.questions]
+        return {
+            name: np.asarray(self.expected[[each == name for each in polarities]].mean(0))
+            for name in dict.fromkeys(polarities)
+        }
 
 
 def rate(
@@ -119,7 +134,12 @@ def _ratings(
     asked = zip(log_probs, questions, strict=True)
     expected, spread, mass = zip(*(summarise(each, q, scale) for each, q in asked), strict=True)
     return Ratings(
-        questions[0].value, tuple(questions), np.stack(expected), np.stack(spread), np.stack(mass)
+        questions[0].value,
+        tuple(questions),
+        np.stack(expected),
+        np.stack(spread),
+        np.stack(mass),
+        scale,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +11,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from entangle_lens.directions import Direction, disentangled, random_units, removed_variance
+from entangle_lens.directions import (
+    Direction,
+    LayerDirections,
+    disentangled,
+    random_units,
+    removed_variance,
+    unit,
+)
 from entangle_lens.entanglement.asking import Arm, Asker
-from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.damage import DamageMeter
+from entangle_lens.entanglement.design import MORAL
 from entangle_lens.entanglement.layer_sweep import LayerSweep, sweep_layers
+from entangle_lens.entanglement.leak import leak
 from entangle_lens.entanglement.outcomes import Null, Outcome, Yardstick
+from entangle_lens.entanglement.reference import Reference
 from entangle_lens.entanglement.residual import Fitted
-from entangle_lens.entanglement.selection import LayerChoice, choose_ablation_layer
-from entangle_lens.models import Model
+from entangle_lens.entanglement.validation import LayerChoice, Validator
 from entangle_lens.running import Ablation
-from entangle_lens.statistics import pearson
-from entangle_lens.stimuli import ItemSet, Stimuli
+from entangle_lens.stimuli import ItemSet
 
 DEFAULT_ARM = "moral"
 ALL_LAYERS_ARM = "moral, all layers"
@@ -34,12 +43,13 @@ class Repair:
 
     ``choice`` says how the layer was chosen, ``direction`` is the moral direction there, fitted
     where the secondary question is asked. Where no layer is valid, ``direction`` and ``null`` are
-    None and nothing is claimed. ``sweeps`` ablate the moral direction at every single layer:
-    fitted where the secondary question is asked, and where the moral question is.
+    None and nothing is claimed. ``arms`` are the ablations in the order of ``outcomes``. ``sweeps``
+    ablate the moral direction at every single layer: fitted where the secondary question is asked,
+    and where the moral question is.
     """
 
     item_set: ItemSet
-    reference: float
+    reference: Reference
     choice: LayerChoice
     direction: Direction | None
     arms: tuple[Arm, ...]
@@ -55,27 +65,25 @@ class Repair:
 
 
 def measure_repair(
-    model: Model,
-    stimuli: Stimuli,
-    design: Design,
+    asker: Asker,
     yardstick: Yardstick,
-    fitted: Fitted,
-    *,
-    progress: bool = False,
+    meter: DamageMeter,
+    provenance: Mapping[str, str],
 ) -> Repair:
     """Ablate the moral direction and its controls, and judge each by the stated rule."""
-    item_set, reference = yardstick.item_set, yardstick.reference
-    asker = Asker(model, stimuli, design, item_set, fitted, progress)
+    item_set, reference, fitted = yardstick.item_set, yardstick.reference, asker.fitted
     clean = asker.ask(None, with_residuals=True)
     before = yardstick.outcome("clean", "no ablation", clean)
     moral, naive = fitted[MORAL, item_set.secondary], fitted[MORAL, MORAL]
-    choice = choose_ablation_layer(model, stimuli, design, moral, progress=progress)
-    direction = None if choice.layer is None else moral.at(choice.layer)
-    null = None if direction is None else _null(asker, direction, reference, design)
+    choice = choose_layer(asker, meter, moral)
+    direction = None if choice.layer is None else moral.at(choice.layer, provenance)
+    null = None
+    if choice.layer is not None and not math.isnan(before.apparent.value):
+        null = draw_null(asker, choice.layer, reference)
     sweeps = tuple(sweep_layers(asker, yardstick, clean.answers, [moral, naive], null))
     if choice.layer is None or null is None:
         return Repair(item_set, reference, choice, None, (), before, (), None, sweeps)
-    naive_layer = naive.layers[int(np.nanargmin(np.abs(sweeps[1].apparent - reference)))]
+    naive_layer = naive.layers[_nearest(sweeps[1].apparent, reference.value)]
     arms = tuple(_arms(item_set.secondary, fitted, choice.layer, naive_layer))
     outcomes = []
     for arm in arms:
@@ -86,15 +94,32 @@ def measure_repair(
     )
 
 
-def _null(asker: Asker, direction: Direction, reference: float, design: Design) -> Null:
-    resid = asker.residuals(direction.layer)
+def choose_layer(asker: Asker, meter: DamageMeter, direction: LayerDirections) -> LayerChoice:
+    """Choose where to ablate a direction while its question is asked, on held-out pairs."""
+    desc = f"choosing the layer under the {direction.question} question" if asker.progress else None
+    validator = Validator.of(
+        asker.model, asker.stimuli, asker.design, asker.item_set.secondary, meter
+    )
+    return validator.choose_layer(direction, desc)
+
+
+def draw_null(asker: Asker, layer: int, reference: Reference) -> Null:
+    """Draw the leak under random directions of the moral direction's removed variance."""
+    fitted, design = asker.fitted[MORAL, asker.item_set.secondary], asker.design
+    vector, resid = fitted.vectors[fitted.row(layer)], asker.residuals(layer)
     rng = np.random.default_rng(design.seed)
-    units = random_units(resid, direction.vector, design.n_random, rng)
-    ratio = removed_variance(resid, units).median() / removed_variance(resid, direction.unit[None])
-    ablations = [Ablation(each, (direction.layer,)) for each in units]
+    units = random_units(resid, vector, design.n_random, rng)
+    ratio = removed_variance(resid, units).median() / removed_variance(resid, unit(vector)[None])
+    ablations = [Ablation(each, (layer,)) for each in units]
     secondary, desc = asker.item_set.secondary, f"{len(ablations)} random directions"
     ratings, _ = asker.ratings_without(secondary, ablations, desc, with_mass=False)
-    return Null.of(pearson(asker.item_set.moral, ratings), reference, float(ratio))
+    return Null.of(leak(asker.item_set, ratings), reference.leak, float(ratio))
+
+
+def _nearest(values: Float[np.ndarray, " layer"], reference: float) -> int:
+    """Return the row whose value is nearest to the reference; the first where none has a value."""
+    distance = np.abs(values - reference)
+    return int(np.argmin(np.where(np.isnan(distance), np.inf, distance)))
 
 
 def _arms(secondary: str, fitted: Fitted, layer: int, naive_layer: int) -> Iterator[Arm]:

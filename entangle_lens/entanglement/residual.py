@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from entangle_lens.directions import (
     unit,
     validate,
 )
+from entangle_lens.entanglement.contrasts import Contrasts
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.ratings import Readouts, read_wordings
 from entangle_lens.entanglement.selection import most_valid_layer
@@ -82,20 +84,25 @@ def fit_directions(
     *,
     positions: Sequence[str] = (LAST,),
     background: Background | None = None,
+    known: Mapping[str, Contrasts] = MappingProxyType({}),
     progress: bool = False,
 ) -> dict[str, dict[tuple[str, str], LayerDirections]]:
     """Fit and validate every value's direction at every layer, in each question's context.
 
     By position, then by (value, question): ``("moral", "grammar")`` is the moral direction while
     the grammar question is asked. Only the last prompt token has all of these; at other positions
-    each value is fitted where its own question is asked.
+    each value is fitted where its own question is asked. ``known`` holds, by question, the
+    residuals of moral pairs that have been read already, at the same layers.
     """
     values = list(dict.fromkeys(value for value, _ in stimuli.contrasts))
     fitted: dict[str, dict[tuple[str, str], LayerDirections]] = {each: {} for each in positions}
     for question in questions:
         for value in values:
             read = positions if value == question else (LAST,)
-            found = _fit(model, stimuli, design, layers, value, question, read, progress)
+            if value == MORAL and question in known and tuple(read) == (LAST,):
+                found = {LAST: _fit_known(known[question])}
+            else:
+                found = _fit(model, stimuli, design, layers, value, question, read, progress)
             for position, (direction, *held_out) in found.items():
                 own = replace(direction, background=background)
                 fitted[position][value, question] = validate(own, *held_out)
@@ -161,6 +168,15 @@ def _fit(
         positive, negative = other[:, : len(select)], other[:, len(select) :]
         found[position] = (fitted, positive.flatten(0, 1), negative.flatten(0, 1))
     return found
+
+
+def _fit_known(contrasts: Contrasts) -> tuple[LayerDirections, Tensor, Tensor]:
+    """Fit residuals that have been read, as :func:`_fit` does."""
+    positive, negative = contrasts.positive, contrasts.negative
+    high, low = (each["fit"].double().mean(0) for each in (positive, negative))
+    layers, value, question = contrasts.layers, contrasts.value, contrasts.question
+    fitted = fit_difference_of_means(value, question, layers, high, low)
+    return fitted, positive["select"].flatten(0, 1), negative["select"].flatten(0, 1)
 
 
 def _texts(pairs: ContrastSet) -> list[str]:

@@ -49,28 +49,27 @@ def measure_side_effects(
     model: Model,
     stimuli: Stimuli,
     design: Design,
-    arms: Sequence[Arm],
+    clean: Float[Tensor, "prompt vocab"] | None,
+    arm: Arm | None = None,
     *,
     progress: bool = False,
-) -> tuple[SideEffects, ...]:
-    """Measure the clean model, then each ablation, on text that has nothing to do with value."""
-    clean = next_tokens(model, stimuli)
-    effects = []
-    for arm in (None, *arms):
-        name = "clean" if arm is None else arm.name
-        desc = f"side effects: {name}" if progress else None
-        edits = () if arm is None else (arm.ablation(model),)
-        each = None if clean is None else kl_each(clean, next_tokens(model, stimuli, edits))
-        effects.append(
-            SideEffects(
-                arm=name,
-                kl=None if each is None else float(each.mean()),
-                kl_each=each,
-                minimal_pairs=share_of_minimal_pairs(model, stimuli, edits),
-                controls=_controls(model, stimuli, design, edits, desc),
-            )
-        )
-    return tuple(effects)
+) -> SideEffects:
+    """Measure one ablation, or the clean model, on text that has nothing to do with value.
+
+    ``clean`` is what :func:`next_tokens` gives for the clean model.
+    """
+    name = "clean" if arm is None else arm.name
+    desc = f"side effects: {name}" if progress else None
+    edits = () if arm is None else (arm.ablation(model),)
+    after = clean if arm is None else next_tokens(model, stimuli, edits)
+    each = None if clean is None else kl_each(clean, after)
+    return SideEffects(
+        arm=name,
+        kl=None if each is None else float(each.mean()),
+        kl_each=each,
+        minimal_pairs=share_of_minimal_pairs(model, stimuli, edits),
+        controls=_controls(model, stimuli, design, edits, desc),
+    )
 
 
 def next_tokens(

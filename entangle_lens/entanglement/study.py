@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from entangle_lens.directions import Direction, LayerDirections
+from entangle_lens.entanglement.asking import Asker
 from entangle_lens.entanglement.behaviour import Behaviour, measure_behaviour
+from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.embedding import Embed, EmbeddingMeasure, measure_embedding
 from entangle_lens.entanglement.outcomes import Yardstick
@@ -32,8 +34,8 @@ from entangle_lens.entanglement.residual import (
 )
 from entangle_lens.entanglement.selection import most_valid_layer
 from entangle_lens.entanglement.side_effects import SideEffects, measure_side_effects
-from entangle_lens.entanglement.verdict import Judgement, judge_entanglement
-from entangle_lens.errors import EntangleError, choices
+from entangle_lens.entanglement.verdict import Judgement
+from entangle_lens.errors import UnknownKeyError, choices
 from entangle_lens.models import Model, info
 from entangle_lens.running import (
     LAST,
@@ -92,22 +94,24 @@ class Findings:
 
 @dataclass(frozen=True)
 class Directions(Mapping[str | tuple[str, str], Direction]):
-    """The fitted directions, each at the layer where it is most valid.
+    """The fitted directions, each at one layer.
 
     ``directions["moral"]`` is the moral direction where the moral question is asked;
-    ``directions["moral", "grammar"]`` the one where the grammar question is asked.
-    ``at_layers`` gives a direction at every measured layer.
+    ``directions["moral", "grammar"]`` the one where the grammar question is asked. The latter is
+    the direction that the repair ablated, at its layer; every other direction is at the layer where
+    it is most valid. Directions that are valid at no layer are not in the mapping;
+    ``at_layers`` gives each at every measured layer.
     """
 
     fitted: Mapping[tuple[str, str], LayerDirections]
-    n_model_layers: int
+    layers: Mapping[tuple[str, str], int]
     provenance: Mapping[str, str]
 
     def __getitem__(self, key: str | tuple[str, str]) -> Direction:
         fitted = self.at_layers(key)
-        layer = most_valid_layer([fitted], self.n_model_layers)
+        layer = self.layers.get((fitted.value, fitted.question))
         if layer is None:
-            raise EntangleError(
+            raise UnknownKeyError(
                 f"the {fitted.value} direction under the {fitted.question} question is valid at "
                 "no layer; at_layers(...).at(layer) gives it all the same"
             )
@@ -118,14 +122,14 @@ class Directions(Mapping[str | tuple[str, str], Direction]):
         pair = (key, key) if isinstance(key, str) else key
         if pair not in self.fitted:
             known = choices(f"{value} | {question}" for value, question in self.fitted)
-            raise EntangleError(f"no direction {key!r} was fitted; value | question: {known}")
+            raise UnknownKeyError(f"no direction {key!r} was fitted; value | question: {known}")
         return self.fitted[pair]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self.fitted)
+        return (pair for pair in self.fitted if pair in self.layers)
 
     def __len__(self) -> int:
-        return len(self.fitted)
+        return len(self.layers)
 
 
 def run_study(
@@ -154,6 +158,21 @@ def run_study(
     return Findings(pairs, directions, plan, cost)
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What every pair of one study is studied with."""
+
+    model: Model
+    stimuli: Stimuli
+    design: Design
+    fitted: Mapping[str, Fitted]
+    embed: Embed
+    meter: DamageMeter
+    clean_effects: SideEffects
+    provenance: Mapping[str, str]
+    progress: bool
+
+
 def _study_pairs(
     model: Model,
     stimuli: Stimuli,
@@ -162,77 +181,108 @@ def _study_pairs(
     embed: Embed | None,
     progress: bool,
 ) -> tuple[dict[str, Finding], Directions]:
-    questions = (MORAL, *stimuli.items)
     fitted = fit_directions(
         model,
         stimuli,
         design,
         layers,
-        questions,
+        (MORAL, *stimuli.items),
         positions=known_positions(model, stimuli, design),
         background=read_background(model, stimuli, layers),
         progress=progress,
     )
     embedding = embed or (lambda texts: token_embeddings(model, texts).numpy())
-    pairs = {}
-    for secondary in stimuli.items:
-        finding = _study_pair(model, stimuli, design, secondary, fitted, embedding, progress)
-        pairs[finding.pair] = finding
-    directions = Directions(
-        fitted[LAST], int(model.cfg.n_layers), _provenance(model, stimuli, design)
+    meter = DamageMeter.of(model, stimuli)
+    effects = measure_side_effects(model, stimuli, design, meter.clean, progress=progress)
+    provenance = _provenance(model, stimuli, design)
+    session = _Session(
+        model, stimuli, design, fitted, embedding, meter, effects, provenance, progress
     )
-    return pairs, directions
+    findings = [_study_pair(session, secondary) for secondary in stimuli.items]
+    chosen = _chosen_layers(fitted[LAST], findings, int(model.cfg.n_layers))
+    directions = Directions(fitted[LAST], chosen, provenance)
+    return {finding.pair: finding for finding in findings}, directions
 
 
-def _study_pair(
-    model: Model,
-    stimuli: Stimuli,
-    design: Design,
-    secondary: str,
-    fitted: Mapping[str, Fitted],
-    embed: Embed,
-    progress: bool,
-) -> Finding:
-    item_set = stimuli.items[secondary]
+def _chosen_layers(
+    fitted: Fitted, findings: Sequence[Finding], n_layers: int
+) -> dict[tuple[str, str], int]:
+    """Return each direction's layer: where the repair ablated it, else where it is most valid."""
+    repairs = [finding.repair for finding in findings]
+    ablated = {(MORAL, each.item_set.secondary): each.choice.layer for each in repairs}
+    layers = {
+        pair: ablated[pair] if pair in ablated else most_valid_layer([direction], n_layers)
+        for pair, direction in fitted.items()
+    }
+    return {pair: layer for pair, layer in layers.items() if layer is not None}
+
+
+def _study_pair(session: _Session, secondary: str) -> Finding:
+    model, stimuli, design = session.model, session.stimuli, session.design
+    item_set, fitted = stimuli.items[secondary], session.fitted
     rng = np.random.default_rng(design.seed)
-    asked = {
-        value: rate_and_project(
+    (moral, moral_read), (own, own_read) = (
+        rate_and_project(
             model,
             item_set.texts,
             stimuli.questions_for(value, design.n_paraphrases),
             design.scale,
             {position: each[value, value] for position, each in fitted.items()},
-            desc=f"{value} ratings of {item_set.name} items" if progress else None,
+            desc=f"{value} ratings of {item_set.name} items" if session.progress else None,
         )
         for value in (MORAL, secondary)
-    }
-    (moral, moral_read), (own, own_read) = asked[MORAL], asked[secondary]
+    )
     behaviour = measure_behaviour(item_set, moral, own, stimuli.human, rng, design.n_resamples)
-    reference = behaviour.reference.value
-    accuracies = {MORAL: behaviour.moral_accuracy, secondary: behaviour.accuracy}
-    entangled = judge_entanglement(behaviour.entanglement, reference, accuracies)
-    yardstick = Yardstick(item_set, reference, entangled.word, design.n_resamples, design.seed)
-    repair = measure_repair(model, stimuli, design, yardstick, fitted[LAST], progress=progress)
-    arms = [arm for arm in repair.arms if arm.name in _WITH_SIDE_EFFECTS]
+    asker = Asker(model, stimuli, design, item_set, fitted[LAST], session.progress)
+    yardstick = Yardstick.of(behaviour, design)
+    repair = measure_repair(asker, yardstick, session.meter, session.provenance)
+    reliability = measure_reliability(
+        behaviour, np.random.default_rng(design.seed), design.n_resamples
+    )
+    embedding = None
+    if stimuli.phrases:
+        embedding = measure_embedding(item_set, stimuli, session.embed, rng, design.n_resamples)
+    n_layers = int(model.cfg.n_layers)
+    residuals = {
+        position: measure_residual(
+            item_set,
+            position,
+            moral_read[position],
+            own_read[position],
+            each,
+            n_layers,
+            rng,
+            design.n_resamples,
+        )
+        for position, each in fitted.items()
+    }
     return Finding(
         behaviour,
-        measure_reliability(behaviour, np.random.default_rng(design.seed), design.n_resamples),
-        measure_embedding(item_set, stimuli, embed, rng, design.n_resamples)
-        if stimuli.phrases
-        else None,
-        {
-            position: measure_residual(
-                item_set, position, moral_read[position], own_read[position], each,
-                int(model.cfg.n_layers), rng, design.n_resamples,
-            )
-            for position, each in fitted.items()
-        },
+        reliability,
+        embedding,
+        residuals,
         repair,
-        measure_side_effects(model, stimuli, design, arms, progress=progress),
-        entangled,
-        _repaired(repair, entangled),
+        _side_effects(session, repair),
+        behaviour.judgement,
+        _repaired(repair, behaviour.judgement),
         tuple(count_tokens(model, item_set.texts)),
-    )  # fmt: skip
+    )
+
+
+def _side_effects(session: _Session, repair: Repair) -> tuple[SideEffects, ...]:
+    measured = [
+        measure_side_effects(
+            session.model,
+            session.stimuli,
+            session.design,
+            session.meter.clean,
+            arm,
+            progress=session.progress,
+        )
+        for arm in repair.arms
+        if arm.name in _WITH_SIDE_EFFECTS
+    ]
+    return (session.clean_effects, *measured)
 
 
 def _repaired(repair: Repair, entangled: Judgement) -> Judgement:

@@ -85,11 +85,19 @@ class InterventionComparison:
         return "\n\n".join(parts)
 
     def recommendation(self, pair: str) -> str:
-        """Say which method the rule chooses on held-out pairs, and why none where it is so."""
-        if self.findings.entangled[pair] != "entangled":
-            return f"judged {self.findings.entangled[pair]}: nothing to repair"
+        """Say which method the rule chooses on held-out pairs, and how the test items judge it."""
+        entangled = self.findings.entangled(pair)
+        if entangled.word != "entangled":
+            return f"judged {entangled.word}: nothing to repair ({entangled.reason})"
         name = self.findings.recommended[pair]
-        return f"chosen on held-out pairs: {name}" if name else "no method passes the filters"
+        if name is None:
+            return "no method passes the filters on held-out pairs"
+        judgement = self.findings.row(pair, name).outcome.judgement
+        assert judgement is not None
+        text = f"chosen on held-out pairs: {name}; on the test items: {judgement.headline}"
+        if judgement.word not in ("repaired", "partly repaired"):
+            return f"{text}, so the two disagree ({judgement.reason})"
+        return "; ".join([text, *judgement.price.sentences])
 
     def _report(self) -> str:
         table = self.table()
@@ -171,18 +179,22 @@ def _row(each: Compared, findings: Comparison) -> dict[str, object]:
         "setting": candidate.setting if candidate else "",
         "layer": float("nan") if candidate is None or candidate.layer is None else candidate.layer,
         "verdict": outcome.judgement.word if outcome.judgement else CLEAN,
+        "cost": "; ".join(outcome.judgement.price.sentences) if outcome.judgement else "",
         "leak": outcome.leak.value,
         "leak_low": outcome.leak.low,
         "leak_high": outcome.leak.high,
         "accuracy": outcome.accuracy.value,
         "moral_accuracy": outcome.moral_accuracy.value,
+        "apparent": outcome.apparent.value,
         "spread": outcome.spread,
         "mass": outcome.mass,
         **asdict(each.damage),
         "size": each.size,
         "left": chosen.left if chosen else float("nan"),
         "kept": chosen.kept if chosen else float("nan"),
+        "spread_kept": chosen.spread if chosen else float("nan"),
         "passes": chosen.passes if chosen else None,
+        "failures": "; ".join(chosen.failures) if chosen else "",
         "chosen": each.method == findings.recommended[each.pair],
     }
     return row

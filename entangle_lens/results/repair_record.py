@@ -70,7 +70,8 @@ def record(
         name: {
             "left": each.left,
             "kept": each.kept,
-            "gap": each.gap,
+            "spread": each.spread,
+            "mass_lost": each.mass_lost,
             "kl": each.kl,
             "passed": each.passes,
         }

@@ -50,15 +50,21 @@ def summary_table(findings: Findings) -> pd.DataFrame:
             "behaviour": each.behaviour.entanglement,
             "embedding": each.embedding.entanglement if each.embedding else None,
             "residual": each.residual.entanglement,
-            "leak before": each.repair.before.leak,
-            "leak after": each.repair.after.leak if each.repair.after else None,
-            "secondary accuracy before": each.repair.before.accuracy,
-            "secondary accuracy after": each.repair.after.accuracy if each.repair.after else None,
+            **_before_and_after(each.repair),
         }
         for measure, estimate in measures.items():
             if estimate is not None:
                 rows.append({"pair": name, "measure": measure, **estimate.as_dict()})
     return pd.DataFrame(rows).rename(columns={"value": "r"})
+
+
+def _before_and_after(repair: Repair) -> dict[str, Estimate | None]:
+    named = {"leak": "leak", "secondary accuracy": "accuracy", "moral accuracy": "moral_accuracy"}
+    return {
+        f"{name} {when}": None if outcome is None else getattr(outcome, measure)
+        for name, measure in named.items()
+        for when, outcome in (("before", repair.before), ("after", repair.after))
+    }
 
 
 def shown_positions(findings: Findings) -> pd.DataFrame:
@@ -81,16 +87,39 @@ def shown_positions(findings: Findings) -> pd.DataFrame:
 
 
 def verdict_table(findings: Findings) -> pd.DataFrame:
-    """Return one row a pair: the verdict in words, with its reason."""
+    """Return one row per pair: the verdict in words, its reason, and what the repair cost."""
     return pd.DataFrame(
         {
             "pair": name,
             "entangled": each.entangled.word,
-            "repaired": each.repaired.word,
+            "repaired": each.repaired.headline,
             "reason": f"{each.entangled.reason}. {each.repaired.reason}",
+            "cost": "; ".join(each.repaired.price.sentences),
         }
         for name, each in findings.pairs.items()
     )
+
+
+def headline_text(findings: Findings) -> str:
+    """Return what a run ends with: every pair's numbers, its verdict, and what the repair cost."""
+    row = "{:<16} {:<19} {:<14} {:<14} {}"
+    lines = [row.format("pair", "r of ratings", "leak", "accuracy", "moral accuracy")]
+    for name, each in findings.pairs.items():
+        before, after = each.repair.before, each.repair.after
+        arrows = [
+            _arrow(getattr(before, measure), getattr(after, measure) if after else None)
+            for measure in ("leak", "accuracy", "moral_accuracy")
+        ]
+        lines.append(row.format(name, str(each.behaviour.entanglement), *arrows).rstrip())
+    lines.append("")
+    for name, each in findings.pairs.items():
+        lines.append(f"{name}: {each.entangled.word}; {each.repaired.headline}")
+        lines += [f"  {sentence}" for sentence in each.repaired.price.sentences]
+    return "\n".join(lines)
+
+
+def _arrow(before: Estimate, after: Estimate | None) -> str:
+    return f"{before.value:.2f} -> {after.value:.2f}" if after else f"{before.value:.2f}"
 
 
 def _engine(cost: Account) -> dict[str, Any]:
@@ -120,12 +149,17 @@ def _behaviour(finding: Finding) -> dict[str, Any]:
         **_correlation(behaviour.entanglement),
         "reference": behaviour.reference.value,
         "reference_source": behaviour.reference.source,
-        "excess_over_people": None if excess is None else _correlation(excess),
+        "design_correlation": behaviour.reference.design,
+        "excess_over_reference": None if excess is None else _correlation(excess),
         "leak": _correlation(behaviour.leak),
+        "leak_reference": behaviour.reference.leak,
         "secondary_accuracy": behaviour.accuracy.value,
         "moral_accuracy": behaviour.moral_accuracy.value,
         "option_mass": float(behaviour.secondary.mass.mean()),
         "moral_option_mass": float(behaviour.moral.mass.mean()),
+        "accuracy_by_polarity": {
+            value: dict(rating.by_polarity) for value, rating in behaviour.facts.ratings.items()
+        },
     }
 
 
@@ -181,6 +215,8 @@ def _repair(repair: Repair) -> dict[str, Any]:
                 "moral_accuracy_after": each.moral_accuracy.value,
                 "repaired": each.judgement.word if each.judgement else None,
                 "reason": each.judgement.reason if each.judgement else None,
+                "cost": list(each.judgement.price.sentences) if each.judgement else [],
+                "entangled": each.entangled.word,
             }
             for each in repair.outcomes
         },
@@ -208,9 +244,11 @@ def _side_effects(findings: Findings) -> dict[str, Any]:
     return {"kl": max(measured) if measured else None, **each_pair}
 
 
-def _verdict(finding: Finding) -> dict[str, str]:
+def _verdict(finding: Finding) -> dict[str, Any]:
     return {
         "entangled": finding.entangled.word,
         "repaired": finding.repaired.word,
+        "headline": finding.repaired.headline,
         "reason": f"{finding.entangled.reason}. {finding.repaired.reason}",
+        "cost": list(finding.repaired.price.sentences),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from entangle_lens.entanglement.layer_sweep import FIGURES
 from entangle_lens.entanglement.ratings import Ratings, Readouts
 from entangle_lens.entanglement.residual import ResidualMeasure
 from entangle_lens.entanglement.study import Finding, Findings
+from entangle_lens.entanglement.validation import LayerChoice
 from entangle_lens.results.reliability import reliability_table, wordings_table
 from entangle_lens.results.summary import summary_table, verdict_table
 from entangle_lens.statistics import pearson
@@ -152,11 +153,21 @@ def _layers(finding: Finding) -> pd.DataFrame:
             "selected": [layer == residual.layer for layer in residual.layers],
             "correlation_ablated": after.get("moral", nothing),
             "correlation_ablated_all_layers": after.get("moral, all layers", nothing),
-            "read_best": repair.choice.read,
-            "carried": repair.choice.carried,
+            **_validations(repair.choice, residual.layers),
             "ablated_here": [layer == repair.choice.layer for layer in residual.layers],
         }
     )
+
+
+def _validations(choice: LayerChoice, layers: Sequence[int]) -> dict[str, list[float]]:
+    """What ablating at each layer did to held-out pairs; NaN where the direction is not valid."""
+    at = {each.candidate.layer: each for each in choice.validations}
+    return {
+        f"held_out_{name}": [
+            getattr(at[layer], name) if layer in at else np.nan for layer in layers
+        ]
+        for name in ("left", "kept", "spread", "kl")
+    }
 
 
 def _directions(findings: Findings) -> pd.DataFrame:
@@ -181,7 +192,7 @@ def _directions(findings: Findings) -> pd.DataFrame:
 
 
 def _outcomes(finding: Finding) -> Iterator[dict[str, object]]:
-    """One row an ablation, the clean run first: the five outcomes with their intervals."""
+    """One row per ablation, the clean run first: its outcomes with their intervals."""
     for outcome in (finding.repair.before, *finding.repair.outcomes):
         row: dict[str, object] = {
             "pair": finding.pair,
@@ -200,6 +211,7 @@ def _outcomes(finding: Finding) -> Iterator[dict[str, object]]:
             "option_mass": outcome.mass,
             "repaired": outcome.judgement.word if outcome.judgement else "",
             "reason": outcome.judgement.reason if outcome.judgement else "",
+            "cost": "; ".join(outcome.judgement.price.sentences) if outcome.judgement else "",
         }
         yield row
 

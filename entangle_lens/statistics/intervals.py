@@ -65,7 +65,7 @@ def correlation_estimate(
     counts = draw_counts(clusters, rng, n_resamples)
     low, high = scenario_interval(r, of_counts, counts, clusters, interval, n_scenarios - 2)
     p = permutation_p(x, y, clusters, rng, n_resamples)
-    return Estimate(r, low, high, p, n_items, n_scenarios, method)
+    return Estimate(r, low, high, p, n_items, n_scenarios, method, n_resamples)
 
 
 def change_estimate(

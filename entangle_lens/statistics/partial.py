@@ -81,7 +81,8 @@ def partial_correlation_estimate(
         r, lambda rows: _partials_of_counts(rows, sums), counts, clusters, interval, df
     )
     p = _permutation_p(x, y, basis, clusters, rng, n_resamples)
-    return Estimate(r, low, high, p, clusters.n_items, clusters.n_clusters, method)
+    n_items, n_scenarios = clusters.n_items, clusters.n_clusters
+    return Estimate(r, low, high, p, n_items, n_scenarios, method, n_resamples)
 
 
 def partial_p(

@@ -74,8 +74,8 @@ def rsa(
         beyond = _count_beyond(value, moving, ranks[1], clusters, rng, n_permutations)
         p = (beyond + 1) / (n_permutations + 1)
     method = f"RSA ({metric}), Spearman, scenario permutation, one-sided"
-    nan = float("nan")
-    return Estimate(value, nan, nan, p, clusters.n_items, clusters.n_clusters, method)
+    nan, n_items, n_scenarios = float("nan"), clusters.n_items, clusters.n_clusters
+    return Estimate(value, nan, nan, p, n_items, n_scenarios, method, n_permutations)
 
 
 def _matrix(

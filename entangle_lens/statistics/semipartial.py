@@ -68,7 +68,8 @@ def semipartial_estimate(
     resampled = _of_counts(x, y, z, clusters, counts)
     low, high = fisher_interval(r, resampled, clusters.n_clusters - 3)
     p = partial_p(x, y, z[None], clusters, rng, n_resamples)
-    return Estimate(r, low, high, p, clusters.n_items, clusters.n_clusters, method)
+    n_items, n_scenarios = clusters.n_items, clusters.n_clusters
+    return Estimate(r, low, high, p, n_items, n_scenarios, method, n_resamples)
 
 
 def semipartial_change_estimate(

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.statistics import CROSSED, pearson
 from entangle_lens.stimuli.questions import Question
 
 COVARIATE = "covariate_"
@@ -51,6 +52,12 @@ class ItemSet:
     def level(self) -> Float[np.ndarray, " items"]:
         """The design's secondary level of each item."""
         return self.table["level"].to_numpy(dtype=float)
+
+    @property
+    def design_correlation(self) -> float:
+        """r(moral level, secondary level) over the items; exactly 0 where they are crossed."""
+        r = float(pearson(self.moral, self.level))
+        return 0.0 if abs(r) < CROSSED else r
 
     def __len__(self) -> int:
         return len(self.table)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from entangle_lens.entanglement.comparison import CLEAN, CONTROLS
-from entangle_lens.entanglement.verdict import SMALLEST
+from entangle_lens.entanglement.rule import SMALLEST
 from entangle_lens.results.figures.style import (
     BLUE,
     GREEN,

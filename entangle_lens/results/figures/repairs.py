@@ -70,7 +70,7 @@ def repair(findings: Findings) -> go.Figure:
 
 def _mark_null(figure: go.Figure, result: Repair, column: int) -> None:
     figure.add_vline(
-        x=result.reference, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column
+        x=result.reference.leak, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column
     )
     if result.null is not None:
         figure.add_vrect(
