@@ -90,6 +90,17 @@ def tiny(family, tiny_folder):
 
 
 @pytest.fixture
+def without_type_checks():
+    """Call the package as its users do: the checks of types and shapes are on in tests only."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
 def rng():
     import numpy as np
 

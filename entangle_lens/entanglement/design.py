@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, SupportsIndex
 
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, choices
 from entangle_lens.statistics.intervals import N_RESAMPLES
-from entangle_lens.stimuli import Scale
+from entangle_lens.stimuli import POLARITIES, Scale, Stimuli
 
 MORAL = "moral"
+BOTH = "both"
+MAX_LAYERS = 10_000
+_FORMS = "write all, 8, 4,8,12 or 4-12"
+
+Layers = str | int | Sequence[int]
 
 
 @dataclass(frozen=True)
 class Design:
     """The settings of a study.
 
-    ``n_paraphrases`` wordings of each question are asked (None: all), each in both polarities;
-    ``n_repair_paraphrases`` of them under interventions, where every wording is asked again for
-    every direction. ``n_random`` directions make the null of the repair. ``layers`` are the
-    layers measured (None: all).
+    ``n_paraphrases`` wordings of each question are asked (None: all), each in both polarities or in
+    the one that ``polarity`` names; ``n_repair_paraphrases`` of them under interventions, where
+    every wording is asked again for every direction. ``n_random`` directions make the null of the
+    repair. ``layers`` are the layers measured, ascending (None: all).
+
+    Raises:
+        EntangleError: a setting of another type, or out of its range.
     """
 
     scale: Scale = field(default_factory=Scale)
@@ -29,6 +40,25 @@ class Design:
     n_random: int = 100
     layers: tuple[int, ...] | None = None
     quick: bool = False
+    polarity: str = BOTH
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "scale": _scale(self.scale),
+            "seed": _whole("seed", self.seed, at_least=0),
+            "n_repair_paraphrases": _whole("n_repair_paraphrases", self.n_repair_paraphrases),
+            "n_resamples": _whole("n_resamples", self.n_resamples, at_least=100),
+            "n_random": _whole("n_random", self.n_random),
+            "layers": _layers(self.layers),
+        }
+        if self.n_paraphrases is not None:
+            checked["n_paraphrases"] = _whole("n_paraphrases", self.n_paraphrases)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if self.polarity not in (BOTH, *POLARITIES):
+            raise EntangleError(
+                f"polarity {self.polarity!r} is unknown; choose {choices((BOTH, *POLARITIES))}"
+            )
 
     @classmethod
     def make(
@@ -37,26 +67,79 @@ class Design:
         scale: Scale | str = "1:9",
         seed: int = 0,
         quick: bool = False,
-        layers: tuple[int, ...] | str | None = None,
+        layers: Layers | None = None,
+        polarity: str = BOTH,
     ) -> Design:
         """Choose the settings; ``quick`` asks fewer wordings and draws fewer samples."""
-        chosen = Scale.parse(scale) if isinstance(scale, str) else scale
-        kept = parse_layers(layers) if isinstance(layers, str) else layers
-        if quick:
-            return cls(chosen, seed, 2, 1, 2_000, 20, kept, quick=True)
-        return cls(chosen, seed, layers=kept)
+        kept = parse_layers(layers) if isinstance(layers, str) else _layers(layers)
+        few = {"n_paraphrases": 2, "n_repair_paraphrases": 1, "n_resamples": 2_000, "n_random": 20}
+        counts: dict[str, Any] = few if quick else {}
+        return cls(_scale(scale), seed, layers=kept, quick=bool(quick), polarity=polarity, **counts)
+
+    def asked(self, stimuli: Stimuli) -> Stimuli:
+        """Return the stimuli with the questions that this design asks.
+
+        Raises:
+            EntangleError: a value that no question asks for in the chosen polarity.
+        """
+        return stimuli if self.polarity == BOTH else stimuli.in_polarity(self.polarity)
 
 
 def parse_layers(text: str) -> tuple[int, ...] | None:
-    """Read ``all``, ``8``, ``4,8,12`` or ``4-12``, and mixtures such as ``0,4-8``."""
+    """Read ``all``, ``8``, ``4,8,12`` or ``4-12`` (12 included), and mixtures such as ``0,4-8``."""
     if text.strip() == "all":
         return None
     layers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise EntangleError(f"layers {text!r} cannot be read; write all, 8, 4,8,12 or 4-12")
-        layers.update(range(int(first), int(last or first) + 1))
+        if not _is_number(first) or (dash and not _is_number(last)):
+            raise EntangleError(f"layers {text!r} cannot be read; {_FORMS}")
+        span = range(int(first), int(last or first) + 1)
+        if len(span) > MAX_LAYERS or (span and span[-1] >= MAX_LAYERS):
+            raise EntangleError(f"layers {text!r} go beyond {MAX_LAYERS:,}; {_FORMS}")
+        layers.update(span)
     if not layers:
-        raise EntangleError(f"layers {text!r} names no layer; write all, 8, 4,8,12 or 4-12")
+        raise EntangleError(f"layers {text!r} name no layer; {_FORMS}")
     return tuple(sorted(layers))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LAYERS)) + 10
+
+
+def _scale(scale: object) -> Scale:
+    if isinstance(scale, str):
+        return Scale.parse(scale)
+    if not isinstance(scale, Scale):
+        raise EntangleError(
+            f"scale {scale!r} is of type {type(scale).__name__}; text such as '1:9' or a Scale was "
+            "expected"
+        )
+    return scale
+
+
+def _whole(name: str, value: object, *, at_least: int = 1) -> int:
+    """Return a whole number, NumPy's included, that is large enough."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise EntangleError(f"{name} {value!r} is not a whole number")
+    number = operator.index(value)
+    if number < at_least:
+        raise EntangleError(
+            f"{name} {number} was given; a whole number from {at_least} on was expected"
+        )
+    return number
+
+
+def _layers(layers: object) -> tuple[int, ...] | None:
+    """Return layers ascending, each once."""
+    if layers is None:
+        return None
+    if isinstance(layers, str):
+        return parse_layers(layers)
+    try:
+        each = list(layers)  # type: ignore[call-overload]
+    except TypeError:
+        each = [layers]
+    if not each:
+        raise EntangleError("layers are empty; name at least one, or None for all")
+    return tuple(sorted({_whole("layer", layer, at_least=0) for layer in each}))

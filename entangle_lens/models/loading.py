@@ -98,6 +98,11 @@ def load_plain(
 
 def info(model: TransformerBridge) -> ModelInfo:
     """Return where ``model`` came from; a bridge made elsewhere is described from its config."""
+    if not isinstance(model, TransformerBridge):
+        raise EntangleError(
+            f"the model is of type {type(model).__name__}; a TransformerBridge was expected, as "
+            "entangle_lens.load(...) returns it"
+        )
     known = getattr(model, "entangle_info", None)
     if isinstance(known, ModelInfo):
         return known

@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from entangle_lens.entanglement.comparison import CLEAN, Compared, Comparison, compare_interventions
-from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.design import BOTH, Design, Layers
 from entangle_lens.entanglement.methods import METHODS
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, ModelInfo, info
@@ -141,7 +141,8 @@ def compare(
     scale: Scale | str = "1:9",
     seed: int = 0,
     quick: bool = False,
-    layers: tuple[int, ...] | str | None = None,
+    layers: Layers | None = None,
+    polarity: str = BOTH,
     progress: bool = False,
 ) -> InterventionComparison:
     """Compare ways to remove the moral value, each at its best on held-out pairs.
@@ -155,7 +156,9 @@ def compare(
     """
     if not methods:
         raise EntangleError("no method was given; name at least one")
-    asked: Study = study(model, stimuli, scale=scale, seed=seed, quick=quick, layers=layers)
+    asked: Study = study(
+        model, stimuli, scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity
+    )
     findings = compare_interventions(model, asked.stimuli, asked.design, methods, progress=progress)
     return InterventionComparison(findings, info(model), asked.design, asked.stimuli.digest)
 

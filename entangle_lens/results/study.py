@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.design import BOTH, Design, Layers
 from entangle_lens.entanglement.embedding import Embed
 from entangle_lens.entanglement.evidence import gather_evidence
 from entangle_lens.entanglement.multiverse import explore
@@ -21,6 +21,7 @@ from entangle_lens.results.reliability import reliability_table
 from entangle_lens.results.run_folder import make_manifest, save_run
 from entangle_lens.results.summary import summary_table, verdict_table
 from entangle_lens.results.tables import all_tables
+from entangle_lens.running import check_layers
 from entangle_lens.stimuli import Scale, Stimuli, load_stimuli
 
 DEFAULT_STIMULI = "goods"
@@ -36,8 +37,11 @@ class Study:
         design: Design,
         embed: Embed | None = None,
     ) -> None:
+        info(model)  # refuses what is not a loaded model
+        if design.layers is not None:
+            check_layers(model, design.layers)
         self.model = model
-        self.stimuli = stimuli
+        self.stimuli = design.asked(stimuli)
         self.design = design
         self._embed = embed
         self._plan: StudyPlan | None = None
@@ -75,11 +79,11 @@ class Study:
         return self.findings.directions
 
     def summary(self) -> pd.DataFrame:
-        """Return one row a measure and pair: r, its interval, p, items and scenarios."""
+        """Return one row per measure and pair: r, its interval, p, items and scenarios."""
         return summary_table(self.findings)
 
     def verdict(self) -> pd.DataFrame:
-        """Return one row a pair: entangled or not, repaired or not, and why."""
+        """Return one row per pair: entangled or not, repaired or not, why, and at what cost."""
         return verdict_table(self.findings)
 
     def reliability(self) -> pd.DataFrame:
@@ -120,7 +124,8 @@ def study(
     scale: str | Scale = "1:9",
     seed: int = 0,
     quick: bool = False,
-    layers: str | tuple[int, ...] | None = None,
+    layers: Layers | None = None,
+    polarity: str = BOTH,
     embed: Embed | None = None,
 ) -> Study:
     """Set up a study of value entanglement in ``model``.
@@ -132,11 +137,18 @@ def study(
         scale: rating scale, ``LOW:HIGH``.
         seed: of every resample, permutation and random direction.
         quick: fewer wordings, samples and random directions; for trying things out.
-        layers: ``all``, ``8``, ``4,8`` or ``4-12``.
+        layers: ``all``, ``8``, ``4,8`` or ``4-12`` (12 included); or numbers.
+        polarity: ``both`` (the default), or ``ascending`` or ``descending`` to ask with the scale
+            running in one way only, for a model that ignores which end stands for what.
         embed: maps texts to vectors, for the measure in embeddings; by default the mean of the
             model's own token embeddings.
+
+    Raises:
+        EntangleError: a model that is not loaded, stimuli that cannot be read, or a setting that
+            is out of range.
     """
+    about = info(model)
     if not isinstance(stimuli, Stimuli):
-        stimuli = load_stimuli(stimuli or info(model).stimuli or DEFAULT_STIMULI)
-    design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers)
+        stimuli = load_stimuli(stimuli or about.stimuli or DEFAULT_STIMULI)
+    design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity)
     return Study(model, stimuli, design, embed)

@@ -1,13 +1,14 @@
 """What a model is asked: items, contrast pairs, questions, controls, as checked tables."""
 
 from entangle_lens.stimuli.folder import BUNDLED_STIMULI, check_stimuli, load_stimuli
-from entangle_lens.stimuli.questions import Question, Scale
+from entangle_lens.stimuli.questions import POLARITIES, Question, Scale
 from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
 from entangle_lens.stimuli.tables import Problem
 
 __all__ = [
     "BUNDLED_STIMULI",
     "COVARIATE",
+    "POLARITIES",
     "ContrastSet",
     "ControlSet",
     "ItemSet",

@@ -9,6 +9,7 @@ from entangle_lens.errors import EntangleError
 
 _SCALE = re.compile(r"^\s*(-?[0-9]+)\s*:\s*(-?[0-9]+)\s*$")
 MAX_OPTIONS = 201
+POLARITIES = ("ascending", "descending")
 
 
 @dataclass(frozen=True)

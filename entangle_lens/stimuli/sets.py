@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,21 @@ class Stimuli:
     neutral: tuple[str, ...]
     minimal_pairs: tuple[tuple[str, str], ...]
     human: pd.DataFrame | None
+
+    def in_polarity(self, polarity: str) -> Stimuli:
+        """Return the stimuli with the questions of one polarity only.
+
+        Raises:
+            EntangleError: a value that no question asks for in that polarity.
+        """
+        kept = tuple(question for question in self.questions if question.polarity == polarity)
+        lost = {question.value for question in self.questions} - {each.value for each in kept}
+        if lost:
+            raise EntangleError(
+                f"no question asks for {min(lost)!r} in the polarity {polarity!r}; questions.csv "
+                "asks for it in the other polarity only"
+            )
+        return replace(self, questions=kept)
 
     def questions_for(self, value: str, n_paraphrases: int | None = None) -> tuple[Question, ...]:
         """Return the questions that ask for ``value``, of the first ``n_paraphrases`` wordings."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from entangle_lens.errors import choices
+from entangle_lens.stimuli.questions import POLARITIES
 
 FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 VALUES = ("moral", "grammar", "economic")
@@ -126,7 +127,7 @@ TABLES: dict[str, Table] = {
         {
             "value": _text,
             "paraphrase": _text,
-            "polarity": _one_of("ascending", "descending"),
+            "polarity": _one_of(*POLARITIES),
             "instruction": _instruction,
             "answer_prefix": _anything,
         },

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import entangle_lens as el
-from entangle_lens.entanglement.design import Design, parse_layers
 
 PAIRS = ("moral_grammar", "moral_economic")
 
@@ -128,23 +127,3 @@ def test_study_that_was_not_run_says_so(entangled_study):
     study = el.study(entangled_study.model)
     with pytest.raises(el.EntangleError, match=r"call \.run\(\) first"):
         study.summary()
-
-
-@pytest.mark.parametrize(
-    ("text", "layers"),
-    [("all", None), ("8", (8,)), ("4,8,12", (4, 8, 12)), ("4-6", (4, 5, 6)), ("0,4-5", (0, 4, 5))],
-)
-def test_layers_are_read(text, layers):
-    assert parse_layers(text) == layers
-
-
-@pytest.mark.parametrize("text", ["", "four", "4-", "5-4", "-1"])
-def test_layers_that_cannot_be_read_are_refused(text):
-    with pytest.raises(el.EntangleError, match="write all, 8, 4,8,12 or 4-12"):
-        parse_layers(text)
-
-
-def test_quick_design_asks_less():
-    quick, full = Design.make(quick=True), Design.make()
-    assert quick.n_resamples < full.n_resamples
-    assert quick.n_random < full.n_random
