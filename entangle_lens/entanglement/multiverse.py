@@ -90,6 +90,21 @@ class MultiverseFindings:
     n_permutations: int
     seed: int
 
+    @property
+    def n_universes(self) -> int:
+        """How many universes count: those that have a correlation, circular ones left out."""
+        return sum(curve.n_universes for curve in self.curves)
+
+    @property
+    def n_circular(self) -> int:
+        """How many universes are circular: their layer was picked by the size of its r."""
+        return sum(curve.n_circular for curve in self.curves)
+
+    @property
+    def n_undefined(self) -> int:
+        """How many universes have no correlation, since a score is constant in them."""
+        return sum(curve.n_undefined for curve in self.curves)
+
 
 def explore(
     evidence: Sequence[Evidence],
@@ -186,7 +201,9 @@ def _curve(frame: pd.DataFrame, null: Float32[np.ndarray, "permutation universe"
     kept, values = frame[counted], r[counted]
     default = kept.loc[kept["default"], "r"]
     default_r = float(default.iloc[0]) if len(default) else None
-    median = float(np.median(values)) if len(values) else float("nan")
+    if not len(values):
+        return _empty_curve(frame, n_circular=int((defined & circular).sum()))
+    median = float(np.median(values))
     agrees = np.sign(values) == np.sign(median if default_r is None else default_r)
     medians = np.abs(np.median(null[:, counted], axis=1))
     return Curve(
@@ -204,6 +221,27 @@ def _curve(frame: pd.DataFrame, null: Float32[np.ndarray, "permutation universe"
         default_r=default_r,
         default_rank=None if default_r is None else int((values < default_r).sum()) + 1,
         moves=_moves(kept),
+    )
+
+
+def _empty_curve(frame: pd.DataFrame, n_circular: int) -> Curve:
+    """Return the curve of a pair without a single correlation, as where a rating is constant."""
+    nothing = float("nan")
+    return Curve(
+        pair=str(frame["pair"].iloc[0]),
+        measure=str(frame["measure"].iloc[0]),
+        n_universes=0,
+        n_circular=n_circular,
+        n_undefined=len(frame) - n_circular,
+        median=nothing,
+        low=nothing,
+        high=nothing,
+        same_sign=nothing,
+        significant=nothing,
+        p_median=nothing,
+        default_r=None,
+        default_rank=None,
+        moves={},
     )
 
 

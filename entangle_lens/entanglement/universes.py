@@ -220,6 +220,13 @@ def _unread(evidence: Evidence, position: str) -> str:
 def _mean(
     values: Float[np.ndarray, "prompt ... item"], scaling: str
 ) -> Float[np.ndarray, "... item"]:
+    """Return the mean over prompts, or, of ranks, a multiple of it in whole numbers.
+
+    Items whose ranks add up to the same are tied, and rounding a mean would part them: a rank of
+    the means would then be decided by the last bit.
+    """
+    if scaling == RANKS:
+        return np.asarray((2 * rankdata(values, axis=-1)).sum(0))
     return np.asarray(_scaled(values, scaling).mean(0))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from entangle_lens.entanglement.multiverse import Curve, MultiverseFindings
 from entangle_lens.results.staging import without_nan
+from entangle_lens.text import p_text
 
 _SHOWN_MOVES = 3
 
@@ -26,7 +27,7 @@ def curves_table(findings: MultiverseFindings) -> pd.DataFrame:
 
 def shown_curves(findings: MultiverseFindings) -> pd.DataFrame:
     """Return the same to read, every cell text."""
-    return pd.DataFrame([_shown(curve) for curve in findings.curves])
+    return pd.DataFrame([_shown(curve, findings.n_permutations) for curve in findings.curves])
 
 
 def shown_moves(findings: MultiverseFindings) -> pd.DataFrame:
@@ -49,7 +50,11 @@ def headline(findings: MultiverseFindings) -> str:
     drawn = f"{findings.n_permutations:,} permutations of whole scenarios"
     if findings.n_resamples:
         drawn = f"{findings.n_resamples:,} resamples and {drawn}"
-    return f"{len(findings.universes):,} universes, {drawn}, shared by all"
+    aside = [f"{findings.n_circular:,} circular ones that are shown and not counted"]
+    if findings.n_undefined:
+        aside.append(f"{findings.n_undefined:,} without a correlation")
+    besides = " and ".join(aside)
+    return f"{findings.n_universes:,} universes (besides {besides}), {drawn}, shared by all"
 
 
 def as_text(findings: MultiverseFindings) -> str:
@@ -66,7 +71,9 @@ def summarise_multiverse(findings: MultiverseFindings) -> dict[str, Any]:
         row = asdict(curve)
         pairs.setdefault(row.pop("pair"), {})[row.pop("measure")] = row
     summary = {
-        "n_universes": len(findings.universes),
+        "n_universes": findings.n_universes,
+        "n_circular": findings.n_circular,
+        "n_undefined": findings.n_undefined,
         "n_resamples": findings.n_resamples,
         "n_permutations": findings.n_permutations,
         "seed": findings.seed,
@@ -77,7 +84,7 @@ def summarise_multiverse(findings: MultiverseFindings) -> dict[str, Any]:
     return plain
 
 
-def _shown(curve: Curve) -> dict[str, str]:
+def _shown(curve: Curve, n_permutations: int) -> dict[str, str]:
     default = "none"
     if curve.default_r is not None:
         default = f"{curve.default_r:.2f} ({curve.default_rank} of {curve.n_universes})"
@@ -86,16 +93,22 @@ def _shown(curve: Curve) -> dict[str, str]:
         "measure": curve.measure,
         "universes": f"{curve.n_universes:,}",
         "median r": _two(curve.median),
-        "range": f"{_two(curve.low)} to {_two(curve.high)}",
-        "p of median": f"{curve.p_median:.2g}" if np.isfinite(curve.p_median) else "",
-        "same sign": f"{curve.same_sign:.0%}",
-        "and p < .05": f"{curve.significant:.0%}",
+        "range": f"{_two(curve.low)} to {_two(curve.high)}" if curve.n_universes else "",
+        "p of median": p_text(curve.p_median, n_permutations),
+        "same sign": _share(curve.same_sign),
+        "and p < .05": _share(curve.significant),
         "default r (from the lowest)": default,
     }
     if curve.n_undefined:
         shown["universes"] += f" (+ {curve.n_undefined:,} without a correlation)"
+    if curve.n_circular:
+        shown["universes"] += f" (+ {curve.n_circular:,} circular)"
     return shown
 
 
 def _two(number: float) -> str:
-    return f"{number:.2f}"
+    return f"{number:.2f}" if np.isfinite(number) else ""
+
+
+def _share(number: float) -> str:
+    return f"{number:.0%}" if np.isfinite(number) else ""
