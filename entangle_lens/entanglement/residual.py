@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entangle_lens.directions import (
@@ -22,7 +22,7 @@ from entangle_lens.directions import (
 from entangle_lens.entanglement.contrasts import Contrasts
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.ratings import Readouts, read_wordings
-from entangle_lens.entanglement.selection import most_valid_layer
+from entangle_lens.entanglement.selection import MIN_AUC, most_valid_layer
 from entangle_lens.models import Model
 from entangle_lens.running import LAST, ONE_EACH, chat_prompts, rating_prompts, read_prompts
 from entangle_lens.statistics import Clusters, Estimate, correlation_estimate, max_band, pearson
@@ -73,6 +73,11 @@ class ResidualMeasure:
     def auc(self) -> Float[np.ndarray, " layer"]:
         """The lower of the two directions' held-out AUCs, by the centred projection."""
         return self.readout_auc[CENTRED]
+
+    @property
+    def reads(self) -> Bool[np.ndarray, " layer"]:
+        """Where both directions read their values in held-out scenarios (AUC of at least .8)."""
+        return np.asarray(self.auc >= MIN_AUC)
 
 
 def fit_directions(

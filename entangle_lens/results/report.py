@@ -20,6 +20,7 @@ from entangle_lens.results.multiverse_tables import headline, shown_curves, show
 from entangle_lens.results.reliability import shown_reliability, shown_wordings
 from entangle_lens.results.summary import shown_positions
 from entangle_lens.results.tables import all_tables
+from entangle_lens.text import p_text
 
 _N_PERMUTATIONS = 200  # of the multiverse; ``entangle-lens multiverse`` makes more, and intervals
 _SHOWN_IN_REPAIR = ("leak", "apparent", "accuracy", "moral_accuracy")
@@ -40,8 +41,9 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
                 "title": f"{TITLES[name].capitalize()} good",
                 "entangled": each.entangled.word.capitalize(),
                 "entangled_reason": each.entangled.reason,
-                "repaired": each.repaired.word,
-                "repaired_reason": each.repaired.reason.capitalize(),
+                "repaired": each.repaired.headline,
+                "repaired_reason": _sentence(each.repaired.reason),
+                "cost": [_sentence(cost) for cost in each.repaired.price.sentences],
                 "warnings": each.reliability.warnings,
                 "not_known": each.reliability.not_known,
             }
@@ -64,10 +66,18 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
     )
 
 
+def _sentence(text: str) -> str:
+    """Return a text with a capital at its beginning, all others left alone."""
+    return text[:1].upper() + text[1:]
+
+
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     shown = table[["pair", "measure"]].copy()
     shown["r [95 % interval]"] = _with_interval(table["r"], table["low"], table["high"])
-    shown["p"] = [f"{p:.2g}" if p == p else "" for p in table["p"]]
+    shown["p"] = [
+        p_text(p, None if pd.isna(n) else int(n))
+        for p, n in zip(table["p"], table["n_permutations"], strict=True)
+    ]
     return shown.assign(items=table["n_items"], scenarios=table["n_scenarios"])
 
 
@@ -82,7 +92,9 @@ def _repairs(table: pd.DataFrame) -> dict[str, Markup]:
 
 def _repair(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"ablation": table["ablation"] + "\n" + table["description"]})
-    shown["judged"] = table["repaired"]
+    shown["judged"] = table["repaired"] + table["cost"].map(
+        lambda cost: f"; {cost}" if cost else ""
+    )
     for figure in _SHOWN_IN_REPAIR:
         shown[figure.replace("_", " ")] = _with_interval(
             table[figure], table[f"{figure}_low"], table[f"{figure}_high"]

@@ -18,7 +18,9 @@ from entangle_lens.results.figures.style import (
     RED,
     TITLES,
     error_bars,
+    marks,
     styled,
+    unread_legend,
 )
 
 
@@ -140,6 +142,7 @@ def layers(findings: Findings) -> go.Figure:
                     legendgroup=label,
                     showlegend=column == 1,
                     line={"color": colour, "dash": dash},
+                    marker=marks(colour, residual.reads.tolist()),
                 ),
                 row=1,
                 col=column,
@@ -149,6 +152,8 @@ def layers(findings: Findings) -> go.Figure:
                 x=residual.layer, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=column
             )
         figure.update_xaxes(title="layer", row=1, col=column)
+    if not all(each.residual.reads.all() for each in findings.pairs.values()):
+        figure.add_trace(unread_legend(), row=1, col=1)
     figure.update_yaxes(range=[-1, 1])
     figure.update_yaxes(title="r of the two projections", col=1)
     return styled(figure, height=420)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Bool
 from plotly.subplots import make_subplots
 
 from entangle_lens.entanglement.layer_sweep import LayerSweep
 from entangle_lens.entanglement.repair import Repair
+from entangle_lens.entanglement.selection import MIN_AUC
 from entangle_lens.entanglement.study import Findings
 from entangle_lens.results.figures.style import (
     BLUE,
@@ -18,14 +21,16 @@ from entangle_lens.results.figures.style import (
     RED,
     TITLES,
     error_bars,
+    marks,
     styled,
+    unread_legend,
 )
 
 _SYMBOLS = {
     "repaired": "circle",
-    "partly repaired": "circle-open",
+    "partly repaired": "diamond",
     "seeming repair": "x",
-    "not repaired": "square-open",
+    "not repaired": "square",
 }
 
 
@@ -104,8 +109,11 @@ def layer_sweep(findings: Findings) -> go.Figure:
         ("accuracy", "secondary accuracy", BLUE, "solid"),
         ("moral_accuracy", "moral accuracy", GREEN, "dot"),
     )
+    hollow = False
     for column, finding in enumerate(findings.pairs.values(), start=1):
         for row, sweep in enumerate(finding.repair.sweeps, start=1):
+            reads = findings.directions.at_layers(("moral", sweep.question)).auc >= MIN_AUC
+            hollow |= not reads.all()
             for name, label, colour, dash in curves:
                 figure.add_trace(
                     go.Scatter(
@@ -116,7 +124,7 @@ def layer_sweep(findings: Findings) -> go.Figure:
                         legendgroup=name,
                         showlegend=row == column == 1,
                         line={"color": colour, "dash": dash},
-                        marker=_judged_markers(sweep) if name == "leak" else {},
+                        marker=_marks(sweep, reads, name, colour),
                         text=[each.word for each in sweep.judgements] or None,
                     ),
                     row=row,
@@ -130,16 +138,20 @@ def layer_sweep(findings: Findings) -> go.Figure:
                 row=1,
                 col=column,
             )
+    if hollow:
+        figure.add_trace(unread_legend(), row=1, col=1)
     figure.update_yaxes(range=[-1.05, 1.05])
     return styled(figure, height=640)
 
 
-def _judged_markers(sweep: LayerSweep) -> dict[str, object]:
-    """Return large markers that tell the verdicts apart; without verdicts, plain ones."""
-    if not sweep.judgements:
-        return {}
-    words = [each.word for each in sweep.judgements]
-    return {"symbol": [_SYMBOLS.get(word, "circle") for word in words], "size": 10}
+def _marks(
+    sweep: LayerSweep, reads: Bool[np.ndarray, " layer"], name: str, colour: str
+) -> dict[str, object]:
+    """Return the markers of one curve; those of the leak are large and tell the verdicts apart."""
+    if name != "leak" or not sweep.judgements:
+        return marks(colour, reads.tolist())
+    symbols = [_SYMBOLS.get(each.word, "circle") for each in sweep.judgements]
+    return marks(colour, reads.tolist(), symbols, size=10)
 
 
 def side_effects(findings: Findings) -> go.Figure:

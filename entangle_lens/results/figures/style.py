@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 INK, GREY, PALE = "#1f2933", "#7b8794", "#cbd2d9"
@@ -9,6 +11,31 @@ BLUE, ORANGE, GREEN, RED = "#2f6fde", "#d9730d", "#2f855a", "#c53030"
 COLOURS = {"moral_grammar": BLUE, "moral_economic": ORANGE}
 TITLES = {"moral_grammar": "moral and grammatical", "moral_economic": "moral and economic"}
 FONT = {"family": "Inter, Helvetica, Arial, sans-serif", "size": 14, "color": INK}
+
+
+UNREAD = "hollow and pale: a direction does not read its value there (AUC below .8)"
+
+
+def marks(
+    colour: str, reads: Sequence[bool], symbols: Sequence[str] | None = None, size: int = 7
+) -> dict[str, object]:
+    """Return markers that are hollow and pale where ``reads`` is False, one per point.
+
+    A correlation at a layer where a direction does not read its value says nothing about the value,
+    however large it is.
+    """
+    shapes = symbols or ["circle"] * len(reads)
+    return {
+        "size": size,
+        "symbol": [s if read else f"{s}-open" for s, read in zip(shapes, reads, strict=True)],
+        "color": [colour if read else PALE for read in reads],
+    }
+
+
+def unread_legend() -> go.Scatter:
+    """Return the legend's entry for hollow and pale marks, without a point of its own."""
+    marker = {"symbol": "circle-open", "color": PALE, "size": 9}
+    return go.Scatter(x=[None], y=[None], mode="markers", name=UNREAD, marker=marker)
 
 
 def error_bars(rows: list[tuple[float, float, float]]) -> dict[str, object]:
