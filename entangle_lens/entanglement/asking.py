@@ -127,4 +127,4 @@ class Asker:
         return rating_prompts(self.model, self.item_set.texts, question, self.design.scale)
 
     def _questions(self, value: str) -> tuple[Question, ...]:
-        return self.stimuli.questions_for(value, self.design.n_repair_paraphrases)
+        return self.design.repair_questions(self.stimuli, value)

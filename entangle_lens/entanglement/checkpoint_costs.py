@@ -79,7 +79,7 @@ def measure_items(
         rate(
             model,
             item_set.texts,
-            stimuli.questions_for(value, design.n_paraphrases),
+            design.questions(stimuli, value),
             design.scale,
             edits=edits,
             desc=f"{item_set.name}, {value} ratings: {progress}" if progress else None,

@@ -53,7 +53,7 @@ def read_contrasts(
     for split in ("fit", "select"):
         pairs = stimuli.contrasts[value, split]
         read = []
-        for wording in stimuli.questions_for(question, design.n_paraphrases):
+        for wording in design.questions(stimuli, question):
             texts = [*pairs.positive, *pairs.negative]
             group = rating_prompts(model, texts, wording, design.scale)
             desc = f"{value} pairs under {question}" if progress else None

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.statistics.correlation import MIN_CLUSTERS
 from entangle_lens.statistics.intervals import N_RESAMPLES
-from entangle_lens.stimuli import POLARITIES, Scale, Stimuli
+from entangle_lens.stimuli import MIN_PAIRS, POLARITIES, Question, Scale, Stimuli
 
 MORAL = "moral"
 BOTH = "both"
@@ -26,7 +27,10 @@ class Design:
     ``n_paraphrases`` wordings of each question are asked (None: all), each in both polarities or in
     the one that ``polarity`` names; ``n_repair_paraphrases`` of them under interventions, where
     every wording is asked again for every direction. ``n_random`` directions make the null of the
-    repair. ``layers`` are the layers measured, ascending (None: all).
+    repair. ``layers`` are the layers measured, ascending (None: all). ``n_scenarios`` of each item
+    set, ``n_pairs`` of each split of contrast pairs and ``n_texts`` of each table for side effects
+    are taken (None: all). With ``few_arms`` only the three main ablations are made, and with
+    ``one_repair_polarity`` they are asked about in the first polarity only.
 
     Raises:
         EntangleError: a setting of another type, or out of its range.
@@ -41,6 +45,11 @@ class Design:
     layers: tuple[int, ...] | None = None
     quick: bool = False
     polarity: str = BOTH
+    n_scenarios: int | None = None
+    n_pairs: int | None = None
+    n_texts: int | None = None
+    few_arms: bool = False
+    one_repair_polarity: bool = False
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -51,8 +60,16 @@ class Design:
             "n_random": _whole("n_random", self.n_random),
             "layers": _layers(self.layers),
         }
-        if self.n_paraphrases is not None:
-            checked["n_paraphrases"] = _whole("n_paraphrases", self.n_paraphrases)
+        least = {
+            "n_paraphrases": 1,
+            "n_scenarios": MIN_CLUSTERS,
+            "n_pairs": MIN_PAIRS,
+            "n_texts": 2,
+        }
+        for name, at_least in least.items():
+            number = getattr(self, name)
+            if number is not None:
+                checked[name] = _whole(name, number, at_least=at_least)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         if self.polarity not in (BOTH, *POLARITIES):
@@ -77,12 +94,25 @@ class Design:
         return cls(_scale(scale), seed, layers=kept, quick=bool(quick), polarity=polarity, **counts)
 
     def asked(self, stimuli: Stimuli) -> Stimuli:
-        """Return the stimuli with the questions that this design asks.
+        """Return what this design asks of the stimuli: its polarity, scenarios, pairs and texts.
 
         Raises:
             EntangleError: a value that no question asks for in the chosen polarity.
         """
-        return stimuli if self.polarity == BOTH else stimuli.in_polarity(self.polarity)
+        if self.polarity != BOTH:
+            stimuli = stimuli.in_polarity(self.polarity)
+        return stimuli.thinned(self.n_scenarios, self.n_pairs, self.n_texts)
+
+    def questions(self, stimuli: Stimuli, value: str) -> tuple[Question, ...]:
+        """Return the questions for one value that the clean model is asked."""
+        return stimuli.questions_for(value, self.n_paraphrases)
+
+    def repair_questions(self, stimuli: Stimuli, value: str) -> tuple[Question, ...]:
+        """Return the questions for one value that are asked again under every intervention."""
+        questions = stimuli.questions_for(value, self.n_repair_paraphrases)
+        if not self.one_repair_polarity:
+            return questions
+        return tuple(each for each in questions if each.polarity == questions[0].polarity)
 
 
 def parse_layers(text: str) -> tuple[int, ...] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.repair import MAIN_ARMS
+from entangle_lens.entanglement.selection import count_kept_layers
 from entangle_lens.models import Model
 from entangle_lens.running import (
     Plan,
@@ -17,52 +19,77 @@ from entangle_lens.running import (
     rating_prompts,
     tokens_per_second,
 )
-from entangle_lens.stimuli import ItemSet, Stimuli
+from entangle_lens.stimuli import ItemSet, Question, Stimuli
 
+_Questions = Callable[[Stimuli, str], tuple[Question, ...]]
 _ARMS = 5  # of the moral direction, before the controls of the other values
-_ARMS_WITH_SIDE_EFFECTS = 3
 
 
 @dataclass(frozen=True)
 class StudyPlan:
     """At most what a study runs: by stage, in all, and how long that takes on this machine.
 
-    ``seconds`` is the tokens to run at the speed of a short calibration.
+    ``seconds`` is the tokens to run at the speed of a short calibration, NaN where none was made.
+    ``given_up`` says what the study leaves out to be this short.
     """
 
     stages: dict[str, Plan]
     total: Plan
     seconds: float
+    given_up: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for the manifest."""
         return {
             **_plain(self.total),
             "seconds": round(self.seconds, 1),
+            "given_up": list(self.given_up),
             "stages": {name: _plain(each) for name, each in self.stages.items()},
         }
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"at most {self.total.prompts:,} prompts of {self.total.prompt_tokens:,} tokens, "
             f"{self.total.tokens_run:,.0f} of them to run ({self.total.share_run:.0%}), "
-            f"in about {_clock(self.seconds)}"
+            f"in about {clock(self.seconds)}"
         )
+        return f"{text}\nleft out: {', '.join(self.given_up)}" if self.given_up else text
 
 
 def plan_study(model: Model, stimuli: Stimuli, design: Design) -> StudyPlan:
     """Count what a study would run at most, and time a few of its prompts.
 
-    What depends on results is counted at its dearest: every layer is a candidate for the
-    ablation, and the chosen one is the lowest.
+    ``stimuli`` are those that the design asks. What depends on results is counted at its dearest:
+    every layer that may be chosen is a candidate for the ablation, and the lowest one is chosen.
     """
-    counter = _Counter(model, stimuli, design)
-    stages = counter.stages()
-    total = _sum(stages.values())
+    plan = count_study(model, stimuli, design)
+    return replace(plan, seconds=plan.total.tokens_run / study_speed(model, stimuli, design))
+
+
+def study_speed(model: Model, stimuli: Stimuli, design: Design) -> float:
+    """Measure how many tokens of a study's prompts the model runs per second."""
     question = stimuli.questions_for(MORAL)[0]
     texts = next(iter(stimuli.items.values())).texts
-    speed = tokens_per_second(model, rating_prompts(model, texts, question, design.scale))
-    return StudyPlan(stages, total, total.tokens_run / speed)
+    return tokens_per_second(model, rating_prompts(model, texts, question, design.scale))
+
+
+def count_study(
+    model: Model, stimuli: Stimuli, design: Design, rendered: Rendered | None = None
+) -> StudyPlan:
+    """Count what a study would run at most, without running anything.
+
+    ``rendered`` keeps the prompts from one count to the next, of other designs.
+    """
+    stages = _Counter(model, stimuli, design, rendered or Rendered()).stages()
+    return StudyPlan(stages, _sum(stages.values()), float("nan"))
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Prompts that have been rendered once, and what reading each group costs."""
+
+    groups: dict[tuple[Question, tuple[str, ...]], PromptGroup] = field(default_factory=dict)
+    readings: dict[int, Plan] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,12 +97,13 @@ class _Counter:
     model: Model
     stimuli: Stimuli
     design: Design
+    rendered: Rendered
 
     def stages(self) -> dict[str, Plan]:
         items = list(self.stimuli.items.values())
         return {
             "directions": self._directions(),
-            "ratings": _sum(self._asked(each, self.design.n_paraphrases) for each in items),
+            "ratings": _sum(self._asked(each, self.design.questions) for each in items),
             "choice of layer": _sum(map(self._choice, items)),
             "random directions": _sum(map(self._null, items)),
             "layer sweep": _sum(map(self._layer_sweep, items)),
@@ -85,73 +113,86 @@ class _Counter:
 
     def _directions(self) -> Plan:
         questions = (MORAL, *self.stimuli.items)
-        background = plan_reading(chat_prompts(self.model, self.stimuli.neutral))
-        return background + _sum(
-            plan_reading(group)
+        return self._neutral() + _sum(
+            self._reading(group)
             for pairs in self.stimuli.contrasts.values()
             for question in questions
             for group in self._groups(
-                [*pairs.positive, *pairs.negative], question, self.design.n_paraphrases
+                [*pairs.positive, *pairs.negative], question, self.design.questions
             )
         )
 
     def _choice(self, item_set: ItemSet) -> Plan:
         sets = [self.stimuli.contrasts[value, "select"] for value in (MORAL, item_set.secondary)]
-        ablations = [self.layers[0], *self.layers]
-        return _sum(
-            plan_sweep(group, ablations, self.n_layers)
-            for pairs in sets
-            for group in self._repair_groups([*pairs.positive, *pairs.negative], item_set.secondary)
-        )
+        texts = [text for pairs in sets for text in (*pairs.positive, *pairs.negative)]
+        layers = [each for each in self.layers if each < count_kept_layers(self.n_layers)]
+        groups = list(self._repair_groups(texts, item_set.secondary))
+        clean = _sum(map(self._reading, groups))
+        swept = _sum(self._sweep(each, layers) for each in groups)
+        return _sum([clean, swept, *[self._neutral()] * len(layers)])
 
     def _null(self, item_set: ItemSet) -> Plan:
         groups = list(self._repair_groups(item_set.texts, item_set.secondary))
         edited = [self.layers[0]] * self.design.n_random
-        residuals = _sum(map(plan_reading, groups))
-        return residuals + _sum(plan_sweep(each, edited, self.n_layers) for each in groups)
+        residuals = _sum(map(self._reading, groups))
+        return residuals + _sum(self._sweep(each, edited) for each in groups)
 
     def _layer_sweep(self, item_set: ItemSet) -> Plan:
         return _sum(
-            plan_sweep(group, 2 * self.layers, self.n_layers)
+            self._sweep(group, 2 * self.layers)
             for value in (MORAL, item_set.secondary)
             for group in self._repair_groups(item_set.texts, value)
         )
 
     def _ablations(self, item_set: ItemSet) -> Plan:
         others = {value for value, _ in self.stimuli.contrasts} - {MORAL}
-        once = self._asked(item_set, self.design.n_repair_paraphrases)
-        return _sum([once] * (1 + _ARMS + len(others)))
+        arms = len(MAIN_ARMS) if self.design.few_arms else _ARMS + len(others)
+        once = self._asked(item_set, self.design.repair_questions)
+        return _sum([once] * (1 + arms))
 
     def _side_effects(self, n_pairs: int) -> Plan:
         stimuli = self.stimuli
         sentences = [text for pair in stimuli.minimal_pairs for text in pair]
         once = [
-            plan_reading(group)
+            self._reading(group)
             for control in stimuli.controls
             for group in self._repair_groups(control.texts, control.name)
         ]
         if sentences:
             once.append(plan_reading(plain_prompts(self.model, sentences), share_beginnings=False))
-        neutral = plan_reading(chat_prompts(self.model, stimuli.neutral))
-        arms = 1 + _ARMS_WITH_SIDE_EFFECTS
-        # The clean next tokens are read once more, for the arms to be compared with.
-        return _sum([*once * arms, *[neutral] * (1 + arms)] * n_pairs)
+        return _sum([*once, self._neutral()] * (1 + len(MAIN_ARMS) * n_pairs))
 
-    def _asked(self, item_set: ItemSet, n_paraphrases: int | None) -> Plan:
+    def _asked(self, item_set: ItemSet, questions: _Questions) -> Plan:
         return _sum(
-            plan_reading(group)
+            self._reading(group)
             for value in (MORAL, item_set.secondary)
-            for group in self._groups(item_set.texts, value, n_paraphrases)
+            for group in self._groups(item_set.texts, value, questions)
         )
 
     def _groups(
-        self, texts: Sequence[str], value: str, n_paraphrases: int | None
+        self, texts: Sequence[str], value: str, questions: _Questions
     ) -> Iterator[PromptGroup]:
-        for question in self.stimuli.questions_for(value, n_paraphrases):
-            yield rating_prompts(self.model, texts, question, self.design.scale)
+        for question in questions(self.stimuli, value):
+            key = question, tuple(texts)
+            groups = self.rendered.groups
+            if key not in groups:
+                groups[key] = rating_prompts(self.model, texts, question, self.design.scale)
+            yield groups[key]
 
     def _repair_groups(self, texts: Sequence[str], value: str) -> Iterator[PromptGroup]:
-        return self._groups(texts, value, self.design.n_repair_paraphrases)
+        return self._groups(texts, value, self.design.repair_questions)
+
+    def _reading(self, group: PromptGroup) -> Plan:
+        readings = self.rendered.readings
+        if id(group) not in readings:
+            readings[id(group)] = plan_reading(group)
+        return readings[id(group)]
+
+    def _sweep(self, group: PromptGroup, first_layers: Sequence[int]) -> Plan:
+        return plan_sweep(self._reading(group), first_layers, self.n_layers)
+
+    def _neutral(self) -> Plan:
+        return plan_reading(chat_prompts(self.model, self.stimuli.neutral))
 
     @property
     def n_layers(self) -> int:
@@ -175,7 +216,8 @@ def _plain(plan: Plan) -> dict[str, object]:
     }
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

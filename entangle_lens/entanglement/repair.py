@@ -34,6 +34,7 @@ from entangle_lens.stimuli import ItemSet
 DEFAULT_ARM = "moral"
 ALL_LAYERS_ARM = "moral, all layers"
 NAIVE_ARM = "moral, from the moral question"
+MAIN_ARMS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
 _NEARLY_ZERO = 1e-6
 
 
@@ -85,6 +86,8 @@ def measure_repair(
         return Repair(item_set, reference, choice, None, (), before, (), None, sweeps)
     naive_layer = naive.layers[_nearest(sweeps[1].apparent, reference.value)]
     arms = tuple(_arms(item_set.secondary, fitted, choice.layer, naive_layer))
+    if asker.design.few_arms:
+        arms = tuple(arm for arm in arms if arm.name in MAIN_ARMS)
     outcomes = []
     for arm in arms:
         asked = asker.ask(arm, with_residuals=arm.name in (DEFAULT_ARM, ALL_LAYERS_ARM))

@@ -150,7 +150,7 @@ def _fit(
     progress: bool,
 ) -> dict[str, tuple[LayerDirections, Tensor, Tensor]]:
     """Return by position the direction, and the held-out prompts' residuals of both poles."""
-    asked = stimuli.questions_for(question, design.n_paraphrases)
+    asked = design.questions(stimuli, question)
     fit, select = stimuli.contrasts[value, "fit"], stimuli.contrasts[value, "select"]
     desc = f"direction: {value} under {question}" if progress else None
     shape = (len(positions), 2 * len(fit), len(layers), int(model.cfg.d_model))

@@ -104,7 +104,7 @@ def _controls(
 ) -> dict[str, float]:
     accuracies = {}
     for control in stimuli.controls:
-        asked = stimuli.questions_for(control.name, design.n_repair_paraphrases)
+        asked = design.repair_questions(stimuli, control.name)
         ratings, _ = rate(model, control.texts, asked, design.scale, edits=edits, desc=desc)
         accuracies[control.name] = float(spearmanr(ratings.mean, control.numbers).statistic)
     return accuracies

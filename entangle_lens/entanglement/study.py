@@ -18,9 +18,7 @@ from entangle_lens.entanglement.plan import StudyPlan, plan_study
 from entangle_lens.entanglement.ratings import rate_and_project
 from entangle_lens.entanglement.reliability import Reliability, measure_reliability
 from entangle_lens.entanglement.repair import (
-    ALL_LAYERS_ARM,
-    DEFAULT_ARM,
-    NAIVE_ARM,
+    MAIN_ARMS,
     Repair,
     measure_repair,
 )
@@ -46,8 +44,6 @@ from entangle_lens.running import (
     token_embeddings,
 )
 from entangle_lens.stimuli import Stimuli
-
-_WITH_SIDE_EFFECTS = (DEFAULT_ARM, ALL_LAYERS_ARM, NAIVE_ARM)
 
 
 @dataclass(frozen=True)
@@ -225,7 +221,7 @@ def _study_pair(session: _Session, secondary: str) -> Finding:
         rate_and_project(
             model,
             item_set.texts,
-            stimuli.questions_for(value, design.n_paraphrases),
+            design.questions(stimuli, value),
             design.scale,
             {position: each[value, value] for position, each in fitted.items()},
             desc=f"{value} ratings of {item_set.name} items" if session.progress else None,
@@ -280,7 +276,7 @@ def _side_effects(session: _Session, repair: Repair) -> tuple[SideEffects, ...]:
             progress=session.progress,
         )
         for arm in repair.arms
-        if arm.name in _WITH_SIDE_EFFECTS
+        if arm.name in MAIN_ARMS
     ]
     return (session.clean_effects, *measured)
 

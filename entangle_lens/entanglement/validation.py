@@ -191,7 +191,7 @@ class Validator:
     def _sweep(self, ablations: Sequence[Ablation], desc: str | None) -> list[HeldOut]:
         """Read the pairs under many one-layer ablations, resumed from one clean pass."""
         texts = _texts(self.stimuli, self.secondary)
-        asked = self.stimuli.questions_for(self.secondary, self.design.n_repair_paraphrases)
+        asked = self.design.repair_questions(self.stimuli, self.secondary)
         ratings, mass = np.zeros((2, len(ablations), len(texts)))
         for question in asked:
             group = rating_prompts(self.model, texts, question, self.design.scale)
@@ -220,7 +220,7 @@ def _read(
     model: Model, stimuli: Stimuli, design: Design, secondary: str, candidate: Candidate
 ) -> HeldOut:
     texts = _texts(stimuli, secondary)
-    asked = stimuli.questions_for(secondary, design.n_repair_paraphrases)
+    asked = design.repair_questions(stimuli, secondary)
     questions = [question.after(candidate.preamble) for question in asked]
     ratings, _ = rate(model, texts, questions, design.scale, edits=candidate.edits)
     return _held_out(stimuli, secondary, ratings.mean, ratings.mass.mean(0))

@@ -29,7 +29,7 @@ from entangle_lens.results.staging import (
     without_nan,
     write_json,
 )
-from entangle_lens.results.study import Study, study
+from entangle_lens.results.study import Study, stimuli_for
 from entangle_lens.stimuli import Scale, Stimuli
 
 _SHOWN = ["method", "setting", "layer", "leak", "accuracy", "moral_accuracy", "kl", "verdict"]
@@ -156,11 +156,10 @@ def compare(
     """
     if not methods:
         raise EntangleError("no method was given; name at least one")
-    asked: Study = study(
-        model, stimuli, scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity
-    )
-    findings = compare_interventions(model, asked.stimuli, asked.design, methods, progress=progress)
-    return InterventionComparison(findings, info(model), asked.design, asked.stimuli.digest)
+    design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity)
+    asked = Study(model, stimuli_for(model, stimuli), design)
+    findings = compare_interventions(model, asked.stimuli, design, methods, progress=progress)
+    return InterventionComparison(findings, info(model), design, asked.stimuli.digest)
 
 
 def methods_table() -> pd.DataFrame:

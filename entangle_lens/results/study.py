@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
+from entangle_lens.entanglement.budget import fit_study
 from entangle_lens.entanglement.design import BOTH, Design, Layers
 from entangle_lens.entanglement.embedding import Embed
 from entangle_lens.entanglement.evidence import gather_evidence
@@ -36,6 +37,7 @@ class Study:
         stimuli: Stimuli,
         design: Design,
         embed: Embed | None = None,
+        plan: StudyPlan | None = None,
     ) -> None:
         info(model)  # refuses what is not a loaded model
         if design.layers is not None:
@@ -44,7 +46,7 @@ class Study:
         self.stimuli = design.asked(stimuli)
         self.design = design
         self._embed = embed
-        self._plan: StudyPlan | None = None
+        self._plan = plan
         self._findings: Findings | None = None
 
     def plan(self) -> StudyPlan:
@@ -126,6 +128,7 @@ def study(
     quick: bool = False,
     layers: Layers | None = None,
     polarity: str = BOTH,
+    budget: float | None = None,
     embed: Embed | None = None,
 ) -> Study:
     """Set up a study of value entanglement in ``model``.
@@ -136,10 +139,12 @@ def study(
             weights, else ``goods``.
         scale: rating scale, ``LOW:HIGH``.
         seed: of every resample, permutation and random direction.
-        quick: fewer wordings, samples and random directions; for trying things out.
+        quick: at most 150,000 tokens, whatever has to be left out for it; for trying things out.
         layers: ``all``, ``8``, ``4,8`` or ``4-12`` (12 included); or numbers.
         polarity: ``both`` (the default), or ``ascending`` or ``descending`` to ask with the scale
             running in one way only, for a model that ignores which end stands for what.
+        budget: minutes that the study may take on this machine; wordings, layers, random
+            directions and what else must be are left out until it fits, and ``plan()`` says which.
         embed: maps texts to vectors, for the measure in embeddings; by default the mean of the
             model's own token embeddings.
 
@@ -147,8 +152,17 @@ def study(
         EntangleError: a model that is not loaded, stimuli that cannot be read, or a setting that
             is out of range.
     """
-    about = info(model)
-    if not isinstance(stimuli, Stimuli):
-        stimuli = load_stimuli(stimuli or about.stimuli or DEFAULT_STIMULI)
+    stimuli = stimuli_for(model, stimuli)
     design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity)
-    return Study(model, stimuli, design, embed)
+    if not quick and budget is None:
+        return Study(model, stimuli, design, embed)
+    fitted = fit_study(model, stimuli, design, budget)
+    return Study(model, stimuli, fitted.design, embed, fitted.plan)
+
+
+def stimuli_for(model: Model, given: str | Path | Stimuli | None) -> Stimuli:
+    """Return the stimuli given, else those beside the model's weights, else ``goods``."""
+    about = info(model)
+    if isinstance(given, Stimuli):
+        return given
+    return load_stimuli(given if given is not None else about.stimuli or DEFAULT_STIMULI)

@@ -47,12 +47,12 @@ def plan_reading(group: PromptGroup, *, share_beginnings: bool = True) -> Plan:
     return Plan(prompts * len(contexts), tokens * len(contexts), float(own + after))
 
 
-def plan_sweep(group: PromptGroup, first_layers: Sequence[int], n_layers: int) -> Plan:
+def plan_sweep(once: Plan, first_layers: Sequence[int], n_layers: int) -> Plan:
     """Return what a sweep of ablations costs, given the first layer that each of them edits.
 
-    The clean pass is run once; an ablation runs the blocks above its first layer.
+    ``once`` is the plan of one reading. The clean pass is run once; an ablation runs the blocks
+    above its first layer.
     """
-    once = plan_reading(group)
     shares = sum((n_layers - 1 - layer) / n_layers for layer in first_layers)
     return Plan(
         once.prompts * len(first_layers),

@@ -1,6 +1,11 @@
 """What a model is asked: items, contrast pairs, questions, controls, as checked tables."""
 
-from entangle_lens.stimuli.folder import BUNDLED_STIMULI, check_stimuli, load_stimuli
+from entangle_lens.stimuli.folder import (
+    BUNDLED_STIMULI,
+    MIN_PAIRS,
+    check_stimuli,
+    load_stimuli,
+)
 from entangle_lens.stimuli.questions import POLARITIES, Question, Scale
 from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
 from entangle_lens.stimuli.tables import Problem
@@ -8,6 +13,7 @@ from entangle_lens.stimuli.tables import Problem
 __all__ = [
     "BUNDLED_STIMULI",
     "COVARIATE",
+    "MIN_PAIRS",
     "POLARITIES",
     "ContrastSet",
     "ControlSet",

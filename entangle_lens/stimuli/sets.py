@@ -59,6 +59,22 @@ class ItemSet:
         r = float(pearson(self.moral, self.level))
         return 0.0 if abs(r) < CROSSED else r
 
+    def thinned(self, n_scenarios: int | None) -> ItemSet:
+        """Return the items of ``n_scenarios`` scenarios, as many of each moral level as can be.
+
+        They are spread evenly over the table; a scenario keeps all its items, so that what was
+        crossed stays crossed.
+        """
+        levels = self.table.groupby("scenario_id", sort=False)["moral"].first()
+        if n_scenarios is None or n_scenarios >= len(levels):
+            return self
+        per_level = -(-n_scenarios // levels.nunique())
+        kept: list[str] = []
+        for _, scenarios in levels.groupby(levels):
+            kept += [scenarios.index[row] for row in _evenly(len(scenarios), per_level)]
+        rows = self.table["scenario_id"].isin(kept)
+        return ItemSet(self.secondary, self.table[rows].reset_index(drop=True))
+
     def __len__(self) -> int:
         return len(self.table)
 
@@ -75,9 +91,13 @@ class ContrastSet:
     def __len__(self) -> int:
         return len(self.positive)
 
-    def head(self, n_pairs: int) -> ContrastSet:
-        """Return the first ``n_pairs`` pairs."""
-        return ContrastSet(self.value, self.split, self.positive[:n_pairs], self.negative[:n_pairs])
+    def thinned(self, n_pairs: int | None) -> ContrastSet:
+        """Return ``n_pairs`` pairs, spread evenly over the table."""
+        rows = _evenly(len(self), n_pairs)
+        positive, negative = (
+            tuple(texts[row] for row in rows) for texts in (self.positive, self.negative)
+        )
+        return ContrastSet(self.value, self.split, positive, negative)
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,12 @@ class ControlSet:
     name: str
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
+
+    def thinned(self, n_texts: int | None) -> ControlSet:
+        """Return ``n_texts`` texts, spread evenly over the table."""
+        rows = _evenly(len(self.texts), n_texts)
+        texts = tuple(self.texts[row] for row in rows)
+        return ControlSet(self.name, texts, tuple(self.numbers[row] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -108,6 +134,23 @@ class Stimuli:
     neutral: tuple[str, ...]
     minimal_pairs: tuple[tuple[str, str], ...]
     human: pd.DataFrame | None
+
+    def thinned(self, n_scenarios: int | None, n_pairs: int | None, n_texts: int | None) -> Stimuli:
+        """Return fewer of everything, spread evenly over the tables; None keeps all.
+
+        ``n_scenarios`` of each item set, ``n_pairs`` of each split of contrast pairs, ``n_texts``
+        of the neutral prompts, of the minimal pairs and of each control set.
+        """
+        return replace(
+            self,
+            items={name: items.thinned(n_scenarios) for name, items in self.items.items()},
+            contrasts={name: pairs.thinned(n_pairs) for name, pairs in self.contrasts.items()},
+            controls=tuple(control.thinned(n_texts) for control in self.controls),
+            neutral=tuple(self.neutral[row] for row in _evenly(len(self.neutral), n_texts)),
+            minimal_pairs=tuple(
+                self.minimal_pairs[row] for row in _evenly(len(self.minimal_pairs), n_texts)
+            ),
+        )
 
     def in_polarity(self, polarity: str) -> Stimuli:
         """Return the stimuli with the questions of one polarity only.
@@ -132,3 +175,10 @@ class Stimuli:
             raise EntangleError(f"no question asks for {value!r}; questions.csv asks for {known}")
         wordings = list(dict.fromkeys(question.paraphrase for question in asked))[:n_paraphrases]
         return tuple(question for question in asked if question.paraphrase in wordings)
+
+
+def _evenly(n_rows: int, n_kept: int | None) -> list[int]:
+    """Return ``n_kept`` of the rows, spread evenly from the first to the last; None keeps all."""
+    if n_kept is None or n_kept >= n_rows:
+        return list(range(n_rows))
+    return np.linspace(0, n_rows - 1, n_kept).round().astype(int).tolist()
