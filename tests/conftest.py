@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 
 import entangle_lens as el
+from entangle_lens.entanglement.design import Design
 from entangle_lens.models import info
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or processes fight for the cores
@@ -14,14 +16,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or processes fight f
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def whole_study(model: str) -> el.Study:
+    """Run a study of all items and pairs, with few wordings, samples and random directions."""
+    loaded = el.load(model)
+    stimuli = el.load_stimuli(info(loaded).stimuli)
+    return el.Study(loaded, stimuli, Design.make(quick=True)).run(progress=False)
+
+
 @pytest.fixture(scope="session")
 def entangled_study() -> el.Study:
-    return el.study(el.load(), quick=True).run(progress=False)
+    return whole_study("organism:qwen3-entangled")
 
 
 @pytest.fixture(scope="session")
 def disentangled_study() -> el.Study:
-    return el.study(el.load("organism:qwen3-disentangled"), quick=True).run(progress=False)
+    return whole_study("organism:qwen3-disentangled")
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +48,30 @@ def run_folder(entangled_study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "one"
     entangled_study.save(folder)
     return folder
+
+
+MINI = Design(
+    n_paraphrases=1,
+    n_repair_paraphrases=1,
+    n_resamples=300,
+    n_random=20,
+    n_scenarios=12,
+    n_pairs=12,
+    n_texts=8,
+    few_arms=True,
+)
+
+
+@pytest.fixture(scope="session")
+def mini_study():
+    """Give a small study of an organism, with other stimuli or settings where they are named."""
+
+    def study(name="qwen3-entangled", stimuli=None, **settings) -> el.Study:
+        loaded = el.load(f"organism:{name}")
+        given = stimuli or el.load_stimuli(info(loaded).stimuli)
+        return el.Study(loaded, given, replace(MINI, **settings))
+
+    return study
 
 
 FAMILY_NAMES = ("qwen2", "qwen3", "gemma2", "gemma3", "mistral")

@@ -136,7 +136,9 @@ def _spread(layers: tuple[int, ...], n_kept: int | None, n_layers: int) -> tuple
     eligible = [layer for layer in layers if layer < count_kept_layers(n_layers)] or list(layers)
     if n_kept is None or len(layers) <= n_kept:
         return layers
-    rows = np.linspace(0, len(eligible) - 1, min(n_kept, len(eligible)) + 2)[1:-1].round()
+    if len(eligible) <= n_kept:
+        return tuple(eligible)
+    rows = np.linspace(0, len(eligible) - 1, n_kept + 2)[1:-1].round()
     return tuple(sorted({eligible[int(row)] for row in rows}))
 
 

@@ -167,7 +167,7 @@ class Yardstick:
         if judgement.price.phrase and outcome.entangled.word != "not entangled":
             anew = outcome.entangled
             price = judgement.price.also(
-                f"judged anew under it, the model is {anew.word}: {anew.reason}"
+                f"judged anew under the ablation, the model is {anew.word}: {anew.reason}"
             )
             judgement = replace(judgement, price=price)
         return replace(outcome, change=change, judgement=judgement)

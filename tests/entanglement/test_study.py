@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 import entangle_lens as el
+from entangle_lens.entanglement.selection import most_valid_layer
+from entangle_lens.running import rating_prompts
+from entangle_lens.stimuli import Scale
 
 PAIRS = ("moral_grammar", "moral_economic")
 
@@ -52,7 +56,7 @@ def test_sweep_at_the_chosen_layer_is_the_default_ablation(entangled_study, pair
 def test_seeming_repairs_are_named_where_the_moral_rating_broke_and_the_leak_stayed(
     entangled_study,
 ):
-    """methods.md 1.5: the correlation of the two ratings fell, that with the design did not."""
+    """The correlation of the two ratings fell, that with the design did not."""
     sweep = entangled_study.tables()["layer_sweep"]
     clean = {pair: entangled_study.findings.pairs[pair].repair.before for pair in PAIRS}
     leak = sweep["pair"].map(lambda pair: abs(clean[pair].leak.value))
@@ -64,18 +68,16 @@ def test_seeming_repairs_are_named_where_the_moral_rating_broke_and_the_leak_sta
     assert set(sweep.loc[untouched, "repaired"]) == {"not repaired"}
 
 
-def test_study_is_the_same_for_the_same_seed(entangled_study):
-    again = el.study(entangled_study.model, quick=True).run(progress=False)
-    for name, table in entangled_study.tables().items():
+def test_study_is_the_same_for_the_same_seed_and_resamples_anew_for_another(mini_study):
+    one, again, other = (
+        mini_study(layers=(2,), seed=seed).run(progress=False) for seed in (0, 0, 1)
+    )
+    for name, table in one.tables().items():
         assert table.equals(again.tables()[name]), name
-
-
-def test_study_with_another_seed_resamples_anew(entangled_study):
-    other = el.study(entangled_study.model, quick=True, seed=1).run(progress=False)
-    one, two = (each.summary().set_index(["pair", "measure"]) for each in (entangled_study, other))
+    first, second = (each.summary().set_index(["pair", "measure"]) for each in (one, other))
     behaviour = ("moral_grammar", "behaviour")
-    assert one.loc[behaviour, "r"] == two.loc[behaviour, "r"]
-    assert one.loc[behaviour, "low"] != two.loc[behaviour, "low"]
+    assert first.loc[behaviour, "r"] == second.loc[behaviour, "r"]
+    assert first.loc[behaviour, "low"] != second.loc[behaviour, "low"]
 
 
 def test_study_leaves_the_model_as_it_came(entangled_study):
@@ -96,6 +98,70 @@ def test_directions_are_kept_by_value_and_question(entangled_study):
     assert moral.provenance["stimuli_sha256"] == entangled_study.stimuli.digest
     with pytest.raises(el.EntangleError, match="no direction 'joy'"):
         directions["joy"]
+
+
+@pytest.mark.parametrize("which", ["entangled_study", "disentangled_study"])
+def test_directions_keep_the_protocol_of_mappings(request, which):
+    directions = request.getfixturevalue(which).directions
+    assert "joy" not in directions
+    assert directions.get("joy") is None
+    listed = dict(directions)
+    assert len(listed) == len(directions) == len(list(directions.items()))
+    assert all(key in directions for key in listed)
+    invalid = set(directions.fitted) - set(listed)
+    assert bool(invalid) == (which == "disentangled_study")
+    for key in invalid:
+        assert key not in directions
+        with pytest.raises(el.EntangleError, match="valid at no layer"):
+            directions[key]
+        assert directions.at_layers(key).question == key[1]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_direction_of_a_pair_is_the_one_that_the_report_judged(entangled_study, pair):
+    repair = entangled_study.findings.pairs[pair].repair
+    direction = entangled_study.directions["moral", repair.item_set.secondary]
+    assert direction.layer == repair.direction.layer == repair.choice.layer
+    assert direction.vector.equal(repair.direction.vector)
+    assert direction.provenance == repair.direction.provenance
+    assert direction.provenance["model"] == "organism:qwen3-entangled"
+
+
+def test_the_direction_of_a_pair_is_ablated_where_the_rule_chose_and_not_where_it_reads_best(
+    mini_study,
+):
+    """On this organism the two layers differ, and where it reads best the ablation does damage."""
+    study = mini_study("mistral-disentangled", layers=(0, 1, 2)).run(progress=False)
+    repair = study.findings.pairs["moral_economic"].repair
+    direction = study.directions["moral", "economic"]
+    fitted = study.directions.at_layers(("moral", "economic"))
+    best_read = most_valid_layer([fitted], 6)
+    assert direction.layer == repair.choice.layer != best_read
+    ablated, damaged = (
+        leak_by_hand(study, repair.item_set, each) for each in (direction, fitted.at(best_read))
+    )
+    assert repair.after.leak.value == pytest.approx(ablated, abs=1e-3)
+    assert abs(damaged - ablated) > 0.1
+
+
+def leak_by_hand(study, item_set, direction):
+    """Ablate a direction with ``el.ablate`` and ask one prompt at a time."""
+    asked = study.design.repair_questions(study.stimuli, item_set.secondary)
+    ratings = np.zeros(len(item_set))
+    with el.ablate(study.model, direction), torch.inference_mode():
+        for question in asked:
+            for row, text in enumerate(item_set.texts):
+                ratings[row] += rating_by_hand(study.model, question, text) / len(asked)
+    return np.corrcoef(item_set.moral, ratings)[0, 1]
+
+
+def rating_by_hand(model, question, text):
+    """One prompt, one forward pass, the expectation over the scale's digits."""
+    group = rating_prompts(model, [text], question, Scale())
+    logits = model(torch.tensor(group.tokens))[0, -1].double()
+    p = logits[[each[0] for each in group.options]].softmax(-1).numpy()
+    mean = float(p @ np.arange(1, 10))
+    return 10 - mean if question.descending else mean
 
 
 def test_study_takes_any_sentence_embedding(entangled_study):
