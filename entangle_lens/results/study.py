@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from entangle_lens.entanglement.embedding import Embed
 from entangle_lens.entanglement.evidence import gather_evidence
 from entangle_lens.entanglement.multiverse import explore
 from entangle_lens.entanglement.plan import StudyPlan, plan_study
+from entangle_lens.entanglement.ratings import rate
 from entangle_lens.entanglement.study import Directions, Findings, run_study
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import Model, info
@@ -79,6 +81,28 @@ class Study:
     def directions(self) -> Directions:
         """The fitted directions: ``["moral"]``, or ``["moral", "grammar"]`` for a context."""
         return self.findings.directions
+
+    def rate(self, texts: Sequence[str], value: str) -> pd.Series:
+        """Rate texts on one value, with the model as it is: inside ``el.ablate`` it is ablated.
+
+        Args:
+            texts: sentences of your own, or items.
+            value: what is asked for, such as ``"moral"`` or ``"grammar"``.
+
+        Returns:
+            The expected rating of each text, in points of the scale, over all ways of asking.
+
+        Raises:
+            EntangleError: a value that no question asks for, or no text.
+
+        Example:
+            ``study.rate(["I mended the fence.", "I broke the fence."], "moral")``
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise EntangleError(f"texts {texts!r} were given; a list of one or more was expected")
+        questions = self.design.questions(self.stimuli, value)
+        ratings, _ = rate(self.model, list(texts), questions, self.design.scale)
+        return pd.Series(ratings.mean, index=pd.Index(texts, name="text"), name=value)
 
     def summary(self) -> pd.DataFrame:
         """Return one row per measure and pair: r, its interval, p, items and scenarios."""

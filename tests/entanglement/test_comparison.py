@@ -1,29 +1,134 @@
 """The comparison of interventions on organisms whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import entangle_lens as el
-from entangle_lens.entanglement.comparison import CLEAN, CONTROLS
+from entangle_lens.entanglement import asking, residual
+from entangle_lens.entanglement.comparison import CLEAN, CONTROLS, compare_interventions
+from entangle_lens.entanglement.contrasts import read_contrasts
 from entangle_lens.entanglement.damage import repetition
 from entangle_lens.entanglement.methods import METHODS
 from entangle_lens.entanglement.validation import Candidate, Validation, best
 from entangle_lens.interventions import applied
+from entangle_lens.models import info
 from entangle_lens.results.figures.comparison import _front
 
 FEW = ("ablation", "subspace, pair differences", "LEACE", "steering")
 
 
 @pytest.fixture(scope="module")
-def entangled():
-    return el.compare(el.load(), methods=FEW, quick=True, layers=(2,))
+def asked():
+    """Every reading of the items in the comparison below: question, edits, layers."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def entangled(asked):
+    with pytest.MonkeyPatch.context() as patch:
+        rate = asking.rate
+
+        def counted(model, texts, questions, scale, *, layers=(), edits=(), desc=None):
+            preambles = questions[0].instruction
+            asked.append((tuple(texts), preambles, tuple(map(id, edits))))
+            return rate(model, texts, questions, scale, layers=layers, edits=edits, desc=desc)
+
+        patch.setattr(asking, "rate", counted)
+        return el.compare(el.load(), methods=FEW, quick=True, layers=(2,))
 
 
 @pytest.fixture(scope="module")
 def disentangled():
     model = el.load("organism:qwen3-disentangled")
     return el.compare(model, methods=("ablation",), quick=True, layers=(0, 1))
+
+
+def test_every_question_is_asked_once_under_each_set_of_edits(asked, entangled):
+    assert len(asked) == len(set(asked))
+    n_rows = len(entangled.findings.rows)
+    n_questions = 3
+    assert len(asked) == n_rows * n_questions
+
+
+def test_contrast_pairs_are_read_once(mini_study, monkeypatch):
+    """The moral pairs' residuals that methods are fitted on are those that directions come from."""
+    study = mini_study(layers=(2,))
+    read = []
+    original = residual._fit
+
+    def fit(model, stimuli, design, layers, value, question, positions, progress):
+        read.append((value, question))
+        return original(model, stimuli, design, layers, value, question, positions, progress)
+
+    monkeypatch.setattr(residual, "_fit", fit)
+    contrasts = {
+        question: read_contrasts(study.model, study.stimuli, study.design, "moral", question, (2,))
+        for question in ("moral", "grammar", "economic")
+    }
+    arguments = study.model, study.stimuli, study.design, (2,), tuple(contrasts)
+    shared = residual.fit_directions(*arguments, known=contrasts)["last"]
+    assert all(value != "moral" for value, _ in read)
+    again = residual.fit_directions(*arguments)["last"]
+    for pair, fitted in again.items():
+        assert torch.allclose(shared[pair].vectors, fitted.vectors, atol=1e-6), pair
+        assert shared[pair].auc == pytest.approx(fitted.auc)
+
+
+@pytest.mark.parametrize(("leak", "word"), [(0.0, "entangled"), (0.62, "not entangled")])
+def test_comparison_and_study_hold_a_model_against_the_same_people(mini_study, leak, word):
+    """People who rate as the organism does make its correlation the right one."""
+    stimuli = el.load_stimuli(info(el.load()).stimuli)
+    human = people(stimuli.items["grammar"], leak)
+    study = mini_study(stimuli=replace(stimuli, human=human), layers=(2,)).run(progress=False)
+    compared = compare_interventions(study.model, study.stimuli, study.design, ("ablation",))
+    finding = study.findings.pairs["moral_grammar"]
+    assert finding.entangled.word == compared.entangled("moral_grammar").word == word
+    assert finding.entangled == compared.entangled("moral_grammar")
+    ablation = compared.row("moral_grammar", "ablation").outcome
+    assert ablation.judgement.word == finding.repaired.word
+    assert ablation.leak.value == pytest.approx(finding.repair.after.leak.value, abs=1e-4)
+    assert compared.row("moral_grammar", "ablation").validation.candidate.layer == 2
+
+
+def people(item_set, leak):
+    """Ratings in which the secondary one takes up some of the moral level."""
+    level = item_set.level / item_set.level.std()
+    moral = item_set.moral / item_set.moral.std()
+    means = {"moral": moral, "grammar": level + leak * moral}
+    return pd.concat(
+        pd.DataFrame(
+            {"item_id": item_set.table["item_id"], "value": value, "mean": mean, "se": 0.1, "n": 9}
+        )
+        for value, mean in means.items()
+    )
+
+
+def test_recommendation_tells_the_price_and_any_disagreement(entangled):
+    for pair in ("moral_grammar", "moral_economic"):
+        text = entangled.recommendation(pair)
+        judgement = entangled.findings.row(
+            pair, entangled.findings.recommended[pair]
+        ).outcome.judgement
+        assert judgement.headline in text
+        assert "the moral ratings are lost" in text
+        disagrees = judgement.word not in ("repaired", "partly repaired")
+        assert ("the two disagree" in text) == disagrees
+
+
+def test_filter_on_held_out_pairs_asks_what_the_verdict_asks(entangled):
+    """A method that keeps less than half of the spread there is not recommended."""
+    for row in entangled.findings.rows:
+        if row.validation is None:
+            continue
+        flattened = any("spread" in failure for failure in row.validation.failures)
+        assert flattened == (row.validation.spread < 0.5)
+        if row.validation.passes:
+            clean = entangled.findings.row(row.pair, CLEAN).outcome
+            assert row.outcome.spread > 0.45 * clean.spread
 
 
 def test_two_methods_repair_both_leaks_and_the_controls_none(entangled):
@@ -56,11 +161,11 @@ def test_nothing_is_a_repair_where_nothing_leaks(disentangled):
 
 def test_leakage_and_damage_are_those_of_the_edits(entangled):
     row = next(each for each in entangled.findings.rows if each.method == "LEACE")
-    model, study = el.load(), el.study(el.load(), quick=True)
-    edit = row.validation.candidate.edits[0]
-    item_set = study.stimuli.items["grammar"]
+    model, edit = el.load(), row.validation.candidate.edits[0]
+    stimuli = el.load_stimuli(info(model).stimuli)
+    item_set = stimuli.items["grammar"]
     ratings = np.zeros(len(item_set))
-    asked = study.stimuli.questions_for("grammar", study.design.n_repair_paraphrases)
+    asked = stimuli.questions_for("grammar", 1)
     with applied(model, [edit]), torch.inference_mode():
         for question in asked:
             for number, text in enumerate(item_set.texts):
