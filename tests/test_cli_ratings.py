@@ -193,7 +193,7 @@ def test_links_in_a_circle_are_no_file(command):
     Path("a.csv").symlink_to("a.csv")
     code, _, err = command("a.csv")
     assert code == 2
-    assert "'a.csv' is no file" in err
+    assert "'a.csv' is not a file" in err
 
 
 def test_half_letters_in_ids_are_refused_before_any_work(command):

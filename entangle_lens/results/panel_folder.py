@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from entangle_lens.panel.analysis import PanelFindings
+from entangle_lens.panel.findings import PanelFindings
 from entangle_lens.panel.scenarios import TEXTS
 from entangle_lens.results.figures.panel import panel_figures
 from entangle_lens.results.html import figures_html, table_html, template

@@ -94,7 +94,7 @@ def test_items_that_repeat_a_scenario_have_a_wider_interval_than_independent_one
 
 
 CONDITION = (
-    "one rating has one level a scenario and the other shares .1, .3 or .5 of its variance",
+    "one rating has one level per scenario and the other shares .1, .3 or .5 of its variance",
     "8, 16 or 21 %",
     "where both ratings vary within scenarios and share as much, 6, 8 or 14 %",
 )
@@ -129,7 +129,7 @@ def test_texts_are_in_the_column_that_is_named(make_ratings, texts_of):
         blind.assign(story=texts_of(blind), text="x"), text="story", scenario_from_text=True
     )
     assert first(named) == first(usual)
-    with pytest.raises(el.EntangleError, match=r"no column is named 'joy' \(--text\)"):
+    with pytest.raises(el.EntangleError, match=r"no column is named 'joy' \(text=\.\.\.\)"):
         el.analyse_ratings(blind, text="joy")
 
 
@@ -138,7 +138,9 @@ def test_ids_and_blanks_are_no_texts(make_ratings, text):
     blind = make_ratings().drop(columns="scenario_id")
     if "item_id" in text:
         text = {"item_id": [f"item {number}" for number in range(len(blind))]}
-    with pytest.raises(el.EntangleError, match=r"found no texts.*--text, one of: item_id, moral"):
+    with pytest.raises(
+        el.EntangleError, match=r"found no texts.*text=\.\.\., one of: item_id, moral"
+    ):
         el.analyse_ratings(blind.assign(**text), scenario_from_text=True)
 
 
@@ -146,7 +148,7 @@ def test_guessed_groups_of_one_item_are_called_independent(make_ratings):
     blind = make_ratings().drop(columns="scenario_id")
     blind["text"] = [" ".join(f"{word}{n}" for word in "abc") for n in range(len(blind))]
     said = str(el.analyse_ratings(blind, scenario_from_text=True))
-    for part in ("68 of 1", "Every group has 1 item, so items are treated as independent"):
+    for part in ("68 of 1", "Every scenario has 1 item, so items are treated as independent"):
         assert part in said
     assert "no scenario column" not in said
 
@@ -200,7 +202,9 @@ def test_missing_ratings_are_left_out_counted_and_limited(make_ratings):
     assert found.table()[["n_items", "n_missing"]].values.tolist() == [[62, 6]]
     assert first(found).value == pytest.approx(table[["moral", "grammar"]].corr().iloc[0, 1])
     table.loc[:6, "grammar"] = np.nan
-    with pytest.raises(el.EntangleError, match=r"7 of 68 items lack.*'i00'.*--allow-missing"):
+    with pytest.raises(
+        el.EntangleError, match=r"7 of 68 items lack.*'i00'.*needs allow_missing=True"
+    ):
         el.analyse_ratings(table)
     assert el.analyse_ratings(table, allow_missing=True).table()["n_missing"][0] == 7
     with pytest.raises(el.EntangleError, match="0 scenarios"):
