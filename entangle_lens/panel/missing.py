@@ -79,7 +79,7 @@ def check_codes(ratings: Float[np.ndarray, " rows"], rows: Iterable[object], whe
     listed = ", ".join(f"{each:g}" for each in found)
     tuple_text = f"({listed},)" if len(found) == 1 else f"({listed})"
     raise EntangleError(
-        f"{where} holds {code:g} {_times(count)} (row {', '.join(numbered[:3])}"
+        f"{where} holds {code:g} {times(count)} (row {', '.join(numbered[:3])}"
         f"{', ...' if count > 3 else ''}), far outside the other ratings "
         f"({others.min():g} to {others.max():g}), as codes for a missing rating are: declare it "
         f"with missing_codes={tuple_text}, or keep it as a rating with missing_codes=()"
@@ -113,5 +113,6 @@ def _is_far(code: float, others: Float[np.ndarray, " others"]) -> bool:
     return code >= _FAR * largest
 
 
-def _times(count: int) -> str:
+def times(count: int) -> str:
+    """Return a count as it stands in a sentence."""
     return "once" if count == 1 else f"{count} times"

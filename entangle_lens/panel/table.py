@@ -15,7 +15,7 @@ from entangle_lens.errors import EntangleError
 from entangle_lens.panel.columns import ColumnChoice, Columns, choose_columns, like
 from entangle_lens.panel.files import read_rows
 from entangle_lens.panel.foot import check_foot
-from entangle_lens.panel.missing import MissingCodes, check_codes, suspected_codes
+from entangle_lens.panel.missing import MissingCodes, check_codes, suspected_codes, times
 from entangle_lens.panel.reading import (
     frame_rows,
     ids,
@@ -246,7 +246,7 @@ class _Reader:
         for part in parts.values() if self.codes else ():
             for code, n_times in suspected_codes(part["rating"].to_numpy()).items():
                 notes.append(
-                    f"{name}: {code:g} stands {n_times} times, far outside the other ratings, and "
+                    f"{name}: {code:g} stands {times(n_times)}, far outside the other ratings, and "
                     "counts as a rating."
                 )
         return notes

@@ -135,6 +135,9 @@ def analyse_ratings(
         common_items=common_items,
         seed=seed,
     )
+    if codes and not any(table.n_coded for table in (*tables, *([people] if people else []))):
+        notes = (f"Declared as missing, but no rating is {codes}.", *findings.notes)
+        findings = replace(findings, notes=notes)
     return RatingAnalysis(findings)
 
 
