@@ -88,8 +88,8 @@ def analyse(
     ]
     columns = tables[0].columns
     return PanelFindings(
-        moral=columns.moral_label,
-        secondary=columns.label,
+        moral=printable(columns.moral_label, one_line=True),
+        secondary=printable(columns.label, one_line=True),
         raters=tuple(_corrected(raters)),
         people=people_finding,
         tables=tuple(tables),

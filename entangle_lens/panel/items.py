@@ -9,7 +9,7 @@ from dataclasses import replace
 from entangle_lens.errors import EntangleError
 from entangle_lens.panel.reading import several, shown
 from entangle_lens.panel.table import RatingTable
-from entangle_lens.panel.typography import folded, only_in, twins, two_texts
+from entangle_lens.panel.typography import folded, only_in, twins, twins_among, two_texts
 
 
 def check_same_value(tables: Sequence[RatingTable]) -> None:
@@ -87,9 +87,9 @@ def on_common_items(
     every = [*tables, *([people] if people else [])]
     rated = [set(table.table["item_id"][table.complete]) for table in every]
     common = set.intersection(*rated)
-    union = set().union(*(table.item_ids for table in every))
-    alike = twins(sorted(union - common), sorted(union))
-    hint = f"; {len(alike)} items differ from another {only_in(alike)}" if alike else ""
+    union = list(dict.fromkeys(item for table in every for item in table.item_ids))
+    alike = twins_among(union)
+    hint = f"; {len(alike)} items differ from others {only_in(alike)}" if alike else ""
     if not common:
         raise EntangleError(
             f"no item has both ratings in all {len(every)} tables "

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, printable
 from entangle_lens.panel.columns import ColumnChoice, Columns, choose_columns, like
 from entangle_lens.panel.files import read_rows
 from entangle_lens.panel.foot import check_foot
@@ -113,7 +113,10 @@ def read_models(
     if len(set(models)) < 2:
         return [reader.table(rows, name)]
     of_row = np.asarray(models)
-    return [reader.table(rows[of_row == model], model) for model in dict.fromkeys(models)]
+    return [
+        reader.table(rows[of_row == model], printable(model, one_line=True))
+        for model in dict.fromkeys(models)
+    ]
 
 
 def read_ratings(

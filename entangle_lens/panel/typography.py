@@ -58,6 +58,13 @@ def twins(ids: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
     return [(each, twin) for each, twin in lacking if twin is not None]
 
 
+def twins_among(ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the ids that differ from an earlier one in typography only, with that one."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(folded(each), each), each) for each in ids]
+    return [(one, other) for one, other in pairs if one != other]
+
+
 def only_in(pairs: Sequence[tuple[str, str]]) -> str:
     """Say in which kinds of typography the two of each pair differ, the first pair as an example.
 
@@ -65,21 +72,25 @@ def only_in(pairs: Sequence[tuple[str, str]]) -> str:
     """
     kinds = " and ".join(dict.fromkeys(difference(*pair) for pair in pairs))
     one, other = pairs[0]
-    here, there = _first_difference(one, other)
+    start = _shared(one, other)
+    here, there = (_number(text[start : start + 1]) for text in (one, other))
     return f"only in {kinds}: {shown(one)} ({here}) and {shown(other)} ({there})"
 
 
-def _first_difference(one: str, other: str) -> tuple[str, str]:
-    """Return the first letters in which two texts differ, by their numbers in Unicode."""
-    length = max(len(one), len(other)) + 1
-    pairs = zip(one.ljust(length, "\0"), other.ljust(length, "\0"), strict=True)
-    here, there = next((a, b) for a, b in pairs if a != b)
-    return f"U+{ord(here):04X}", f"U+{ord(there):04X}"
+def _shared(one: str, other: str) -> int:
+    """Return how many letters two texts share from their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _number(letter: str) -> str:
+    """Return a letter's number in Unicode."""
+    return f"U+{ord(letter):04X}" if letter else "nothing"
 
 
 def two_texts(item: str, first: str, where: str, other: str, there: str) -> EntangleError:
     """Return the error for an item with two texts, which are cut so that they differ."""
-    start = next((n for n, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), 0)
+    start = _shared(first, other)
     start = max(0, start - _LONGEST // 2) if max(len(first), len(other)) > _LONGEST else 0
     one, two = (_cut(text, start) for text in (first, other))
     return EntangleError(

@@ -299,6 +299,24 @@ def test_decimal_comma_is_recognised(make_ratings, tmp_path):
         read(table)
 
 
+def test_columns_of_value_and_rating_are_named(make_ratings, to_long):
+    table = make_ratings()
+    long = to_long(table).rename(columns={"value": "trait", "mean": "points"})
+    named = {"value_column": "trait", "rating_column": "points"}
+    columns = ["item_id", "scenario_id", "moral", "secondary"]
+    pd.testing.assert_frame_equal(read(long, **named).table[columns], read(table).table[columns])
+    found = read(long.assign(moral=1.0, value="x", rating=3.0), **named)
+    pd.testing.assert_frame_equal(found.table[columns], read(table).table[columns])
+    half = long.rename(columns={"points": "score"})
+    pd.testing.assert_frame_equal(
+        read(half, value_column="trait").table[columns], read(table).table[columns]
+    )
+    with pytest.raises(el.EntangleError, match=r"its rating; name it with rating_column=\.\.\."):
+        read(long, value_column="trait")
+    with pytest.raises(el.EntangleError, match=r"no column is named 'x' \(value_column=\.\.\.\)"):
+        read(long, value_column="x")
+
+
 def test_second_value_that_is_not_there_is_no_empty_list(make_ratings, to_long):
     with pytest.raises(
         el.EntangleError, match=r"there is no other value in column 'value' for secondary="
