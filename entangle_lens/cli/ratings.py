@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from entangle_lens.cli.app import app, in_options, say
 
-_HUMAN = "People's column, where it is called otherwise than the models'."
-HumanColumn = Annotated[str | None, typer.Option(metavar="COL", help=_HUMAN, show_default=False)]
+
+def _as(option: str) -> Any:
+    """Return an option for people's table that does what ``option`` does for the models'."""
+    return typer.Option(metavar="COL", help=f"As {option}, in people's table.", show_default=False)
 
 
 @app.command()
@@ -72,16 +74,14 @@ def ratings(
         str | None,
         typer.Option(metavar="FILE", help="People's ratings, to test every model against."),
     ] = None,
-    human_moral: HumanColumn = None,
-    human_secondary: HumanColumn = None,
-    human_item: HumanColumn = None,
-    human_scenario: HumanColumn = None,
-    human_text: HumanColumn = None,
-    human_se: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help=_HUMAN, show_default=False)
-    ] = None,
-    human_value_column: HumanColumn = None,
-    human_rating_column: HumanColumn = None,
+    human_moral: Annotated[str | None, _as("--moral")] = None,
+    human_secondary: Annotated[str | None, _as("--secondary")] = None,
+    human_item: Annotated[str | None, _as("--item")] = None,
+    human_scenario: Annotated[str | None, _as("--scenario")] = None,
+    human_text: Annotated[str | None, _as("--text")] = None,
+    human_se: Annotated[list[str] | None, _as("--se")] = None,
+    human_value_column: Annotated[str | None, _as("--value-column")] = None,
+    human_rating_column: Annotated[str | None, _as("--rating-column")] = None,
     missing_codes: Annotated[
         list[str] | None,
         typer.Option(
