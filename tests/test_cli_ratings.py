@@ -207,7 +207,7 @@ def with_cell(column, row, cell):
 MEANS = {"scenario_id": "-", **ratings()[["moral", "grammar"]].mean()}
 BAD = {
     "no such file": (None, ["none.csv"], ["none.csv"]),
-    "kind": (None, [__file__], ["no known kind", ".parquet"]),
+    "kind": (None, [__file__], ["not of a known kind", ".parquet"]),
     "column": (ratings(), ["m.csv", "--moral", "joy"], ["'joy'", "item_id, scenario_id, moral"]),
     "text": (with_cell("moral", 3, "high"), ["m.csv"], ["'moral'", "row 5 'high'"]),
     "infinite": (with_cell("grammar", 0, "inf"), ["m.csv"], ["'grammar'", "row 2 'inf'"]),
@@ -243,7 +243,7 @@ BAD = {
     "human column without people": (ratings(), ["m.csv", "--human-moral", "x"], ["as human"]),
     "no texts": (ratings(), ["m.csv", "--scenario-from-text"], ["found no texts", "--text"]),
     "long name": (None, ["x" * 5_000 + ".csv"], ["cannot be read: File name too long"]),
-    "bytes": (None, ["\udcff.csv"], ["no UTF-8"]),
+    "bytes": (None, ["\udcff.csv"], ["not UTF-8"]),
     "seed": (ratings(), ["m.csv", "--seed", "-1"], ["-1"]),
     "option": (ratings(), ["m.csv", "--morals", "x"], ["--morals"]),
     "no file given": (None, [], ["FILE"]),
@@ -297,7 +297,7 @@ def test_half_letters_in_ids_are_refused_before_any_work(command):
     Path("m.jsonl").write_text("\n".join(records).replace('"i3"', '"i\\ud800"'))
     code, printed, err = command("m.jsonl", "--out", "mine")
     assert (code, printed) == (2, "")
-    assert "'item_id' holds no whole text" in err
+    assert "'item_id' holds broken text" in err
 
 
 def test_tables_of_other_items_name_what_lacks_where(command):

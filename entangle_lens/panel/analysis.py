@@ -58,7 +58,7 @@ def analyse(
         EntangleError: tables of different items, texts or values, too many missing ratings, fewer
             than eight scenarios, or constant ratings where one table is all there is.
     """
-    tables, people, notes = _on_same_items(tables, people, common_items)
+    tables, people, item_notes = _on_same_items(tables, people, common_items)
     every = [*tables, *([people] if people else [])]
     text_notes = check_texts(every)
     if not allow_missing:
@@ -71,27 +71,17 @@ def analyse(
         _check_correlation(table, scenarios)
     n_resamples = _affordable(len(set(scenarios.of_item.values())))
     how = _Resampling(scenarios, seed, n_resamples)
-    raters = [_rater(table, how) for table in tables]
-    people_finding = None
+    found = [_rater(table, how) for table in every]
+    raters = found[: len(tables)]
     if people is not None:
-        people_finding = _rater(people, how)
-        raters = [
-            _against(rater, table, people, how) for rater, table in zip(raters, tables, strict=True)
-        ]
-    notes = [
-        *table_notes(every),
-        *reliability_notes([*raters, *([people_finding] if people_finding else [])]),
-        *notes,
-        *text_notes,
-        *resample_notes(n_resamples, N_RESAMPLES),
-        *scenarios.sentences(),
-    ]
-    columns = tables[0].columns
+        raters = [_against(*each, people, how) for each in zip(raters, tables, strict=True)]
+    notes = [*table_notes(every), *reliability_notes(found), *item_notes, *text_notes]
+    notes += [*resample_notes(n_resamples, N_RESAMPLES), *scenarios.sentences()]
     return PanelFindings(
-        moral=printable(columns.moral_label, one_line=True),
-        secondary=printable(columns.label, one_line=True),
+        moral=printable(tables[0].columns.moral_label, one_line=True),
+        secondary=printable(tables[0].columns.label, one_line=True),
         raters=tuple(_corrected(raters)),
-        people=people_finding,
+        people=None if people is None else found[-1],
         tables=tuple(tables),
         people_table=people,
         scenarios=scenarios,

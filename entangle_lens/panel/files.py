@@ -28,7 +28,9 @@ def read_rows(path: Path) -> pd.DataFrame:
     _check_file(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise EntangleError(f"{str(path)!r} is of no known kind; the kinds are {choices(_READERS)}")
+        raise EntangleError(
+            f"{str(path)!r} is not of a known kind; the kinds are {choices(_READERS)}"
+        )
     try:
         rows = reader(path)
     except EntangleError:

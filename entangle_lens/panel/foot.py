@@ -46,8 +46,8 @@ def check_foot(parts: Mapping[str, pd.DataFrame], source: str) -> list[str]:
         if held == {True}:
             row = first.index[first["item_id"] == item][0]
             raise EntangleError(
-                f"{source} row {row}: {shown(item)} holds the {name} of the other rows, so it is "
-                "no item; delete the row"
+                f"{source} row {row}: {shown(item)} holds the {name} of the other rows and is "
+                "not an item; delete the row"
             )
     last = first["item_id"].iloc[-1]
     return [f"{source}: the last row, {shown(last)}, counts as an item."] if last in called else []

@@ -18,7 +18,7 @@ def json_rows(text: str, source: str) -> pd.DataFrame:
     Records are numbered from 1.
 
     Raises:
-        EntangleError: no JSON, or JSON of another form.
+        EntangleError: text that is not JSON, or JSON of another form.
     """
     try:
         value = _parsed(text, source)
@@ -26,7 +26,7 @@ def json_rows(text: str, source: str) -> pd.DataFrame:
         if error.msg == "Extra data":
             return json_line_rows(text, source)
         raise EntangleError(
-            f"{source!r} line {error.lineno} is no JSON ({error.msg}, letter {error.colno})"
+            f"{source!r} line {error.lineno} is not JSON ({error.msg}, letter {error.colno})"
         ) from None
     if isinstance(value, dict):
         value = _records_of_columns(value, source)
@@ -39,7 +39,7 @@ def json_line_rows(text: str, source: str) -> pd.DataFrame:
     """Return the rows of a text with one JSON record per line, numbered by their lines.
 
     Raises:
-        EntangleError: a line that is no JSON object.
+        EntangleError: a line that is not a JSON object.
     """
     numbered: dict[int, Any] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -49,7 +49,7 @@ def json_line_rows(text: str, source: str) -> pd.DataFrame:
             numbered[number] = _parsed(line, f"{source!r} row {number}")
         except json.JSONDecodeError as error:
             raise EntangleError(
-                f"{source!r} row {number} is no JSON ({error.msg}, letter {error.colno})"
+                f"{source!r} row {number} is not JSON ({error.msg}, letter {error.colno})"
             ) from None
     return _frame(numbered, source)
 
@@ -89,7 +89,7 @@ def _records_of_columns(columns: dict[str, Any], source: str) -> list[dict[str, 
 def _frame(records: dict[int, Any], source: str) -> pd.DataFrame:
     for number, record in records.items():
         if not isinstance(record, dict):
-            raise EntangleError(f"{source!r} row {number} is no JSON object, {{...}}")
+            raise EntangleError(f"{source!r} row {number} is not a JSON object, {{...}}")
     return pd.DataFrame(list(records.values()), index=list(records), dtype=object)
 
 

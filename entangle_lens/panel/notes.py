@@ -48,7 +48,7 @@ def reliability_notes(raters: Sequence[RaterFinding]) -> list[str]:
             notes.append(
                 f"{rater.name}: the corrected r is {known.corrected:.2f}, and no correlation is "
                 "beyond 1: the reliabilities are too low or the two ratings share their noise, so "
-                "it is no estimate."
+                "it is not an estimate."
             )
     return notes
 

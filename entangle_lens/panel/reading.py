@@ -22,7 +22,7 @@ _SHOWN = 3
 _SHOWN_NAMES = 30
 _SHOWN_LETTERS = 40
 _WHOLE = re.compile(r"[+-]?[0-9]+\.0+")
-_HALF = "no whole text (half of a UTF-16 pair)"
+_HALF = "broken text (half of a UTF-16 pair)"
 _NO_CODES = MissingCodes()
 
 
@@ -74,9 +74,10 @@ def numbers(
         if value is None or np.isinf(value) or value < least
     ]
     if wrong:
-        expected = "no finite number" if least == -np.inf else f"no finite number from {least:g} on"
+        expected = "a finite number" if least == -np.inf else f"a finite number from {least:g} on"
         raise EntangleError(
-            f"{source}: column {column!r} holds {expected} in {several(wrong)}{comma_hint(texts)}"
+            f"{source}: column {column!r} does not hold {expected} in {several(wrong)}"
+            f"{comma_hint(texts)}"
         )
     return np.asarray(read, dtype=float)
 

@@ -16,8 +16,8 @@ class Reliability:
     """Reliability of the mean ratings, and r corrected for attenuation.
 
     A value without standard errors has reliability NaN and is not corrected for; ``corrected`` is
-    NaN where there is no correction, for ``reason``, and may be beyond 1, where it is no estimate.
-    The reliabilities are those of ``n_moral`` and ``n_secondary`` items: those with both ratings
+    NaN where there is no correction, for ``reason``; beyond 1 it is not an estimate. The
+    reliabilities are those of ``n_moral`` and ``n_secondary`` items: those with both ratings
     and a standard error.
     """
 

@@ -15,7 +15,7 @@ def are_single(part: pd.DataFrame, rows: pd.DataFrame, has_se: bool, source: str
     ``part`` has the ``item_id`` of each row, ``rows`` all its cells.
 
     Raises:
-        EntangleError: an item stands in several rows that are no single ratings.
+        EntangleError: an item stands in several rows that are not single ratings.
     """
     if part["item_id"].is_unique:
         return False
@@ -30,13 +30,13 @@ def are_single(part: pd.DataFrame, rows: pd.DataFrame, has_se: bool, source: str
 
 
 def _why_not(part: pd.DataFrame, rows: pd.DataFrame, has_se: bool) -> str:
-    """Return why rows that repeat items are no single ratings; nothing where they are."""
+    """Return why rows that repeat items are not single ratings; nothing where they are."""
     if has_se:
         return "with standard errors, one row per item was expected"
     n_rows = part["item_id"].value_counts()
     n_once = int((n_rows == 1).sum())
     if n_once >= len(n_rows) / 2:
-        return f"{n_once} of {len(n_rows)} items stand once, so these are no single ratings"
+        return f"{n_once} of {len(n_rows)} items stand once, so these are nott single ratings"
     is_repeat = part["item_id"].duplicated()
     is_copy = rows.astype(str).duplicated()
     if is_copy[is_repeat].all():

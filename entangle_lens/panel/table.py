@@ -15,6 +15,7 @@ from entangle_lens.errors import EntangleError, printable
 from entangle_lens.panel.columns import ColumnChoice, Columns, choose_columns, like
 from entangle_lens.panel.files import read_rows
 from entangle_lens.panel.foot import check_foot
+from entangle_lens.panel.item_rows import item_rows
 from entangle_lens.panel.missing import MissingCodes, check_codes, suspected_codes, times
 from entangle_lens.panel.reading import (
     frame_rows,
@@ -23,10 +24,8 @@ from entangle_lens.panel.reading import (
     numbers,
     several,
     shown,
-    texts,
 )
 from entangle_lens.panel.singles import are_single, averaged
-from entangle_lens.panel.typography import folded, two_texts
 
 ROLES = ("moral", "secondary")
 MAX_MISSING = 0.1
@@ -191,7 +190,7 @@ class _Reader:
         parts = {role: self._part(rows, items, role, name) for role in ROLES}
         n_coded = sum(_n_coded(part) for part in parts.values())
         notes = [*check_foot(parts, name), *self._code_notes(parts, n_coded, name)]
-        table = _items(rows, items, columns, name)
+        table = item_rows(rows, items, columns, name)
         single, n_missing_single = [], 0
         for role, part in parts.items():
             if are_single(part, rows.loc[part.index], columns.se is not None, name):
@@ -265,41 +264,3 @@ class _Reader:
 def _n_coded(part: pd.DataFrame) -> int:
     """Return how many ratings are missing though their cell is not."""
     return int((part["rating"].isna() & ~part["cell"].map(is_missing)).sum())
-
-
-def _items(rows: pd.DataFrame, items: pd.Series, columns: Columns, source: str) -> pd.DataFrame:
-    """Return one row per item: its id, its scenario and its text where there are such columns."""
-    table = pd.DataFrame({"item_id": items.unique()})
-    if columns.scenario is not None:
-        table["scenario_id"] = _scenarios(rows, items, columns.scenario, source)
-    if columns.text is not None:
-        table["text"] = _texts(rows, items, columns.text, source)
-    return table
-
-
-def _scenarios(rows: pd.DataFrame, items: pd.Series, column: str, source: str) -> list[str]:
-    """Return the one scenario of each item; two different ones are an error."""
-    first: dict[str, tuple[str, object]] = {}
-    for (row, item), cell in zip(items.items(), ids(rows, column, source), strict=True):
-        known, where = first.setdefault(item, (cell, row))
-        if known != cell:
-            raise EntangleError(
-                f"{source}: item {shown(item)} has {column} {shown(known)} in row {where} and "
-                f"{shown(cell)} in row {row}; an item has one"
-            )
-    return [cell for cell, _ in first.values()]
-
-
-def _texts(rows: pd.DataFrame, items: pd.Series, column: str, source: str) -> list[str]:
-    """Return the one text of each item, empty where it has none; two are an error.
-
-    Texts that differ in typography only count as one.
-    """
-    first: dict[str, tuple[str, object]] = {}
-    for (row, item), text in zip(items.items(), texts(rows, column, source), strict=True):
-        known, where = first.setdefault(item, (text, row))
-        if not known:
-            first[item] = (text, row)
-        elif text and folded(known) != folded(text):
-            raise two_texts(item, known, f"in row {where} of {source}", text, f"in row {row}")
-    return [text for text, _ in first.values()]

@@ -186,7 +186,7 @@ def _named(ratings: Sources) -> dict[str, Source]:
         raise EntangleError("no table of ratings was given")
     for name, source in named.items():
         if not is_unicode(name):
-            raise EntangleError(f"the name {name!r} holds bytes that are no UTF-8; rename it")
+            raise EntangleError(f"the name {name!r} holds bytes that are not UTF-8; rename it")
         _check_source(name, source)
     return {printable(name, one_line=True): source for name, source in named.items()}
 

@@ -150,13 +150,13 @@ def test_json_of_records_columns_and_lines_is_read(small, tmp_path, orient):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("{", "line 1 is no JSON"),
-        ('[{"item": 1},\n{"item" 2}]', "line 2 is no JSON (Expecting ':' delimiter, letter 9)"),
+        ("{", "line 1 is not JSON"),
+        ('[{"item": 1},\n{"item" 2}]', "line 2 is not JSON (Expecting ':' delimiter, letter 9)"),
         ("3", "holds neither a list of records"),
         ('{"item": [1, 2], "moral": [1]}', "nor columns of one length"),
         ('{"item": {"a": 1}, "moral": {"b": 1}}', "nor columns of one length"),
         ('{"columns": ["item"], "data": 3}', "nor columns of one length"),
-        ('[{"item": 1}, 3]', "row 2 is no JSON object"),
+        ('[{"item": 1}, 3]', "row 2 is not a JSON object"),
         ('[{"item": 1, "moral": 2, "moral": 3}]', "names 'moral' twice in one object"),
         ("[]", "no rows"),
         ("[" * 100_000, "nested too deeply"),

@@ -203,7 +203,9 @@ def test_faults_in_a_stacked_table_name_the_model_and_the_row(make_ratings):
     _, rows = stacked(make_ratings)
     rows = rows.astype(object)
     rows.loc[70, "grammar"] = "high"
-    assert "model-b: column 'grammar' holds no finite number in row 72 'high'" in refused(rows)
+    assert "model-b: column 'grammar' does not hold a finite number in row 72 'high'" in refused(
+        rows
+    )
     _, rows = stacked(make_ratings)
     assert "model-b lacks 1 of the 68 items of model-a ('i02')" in refused(rows.drop(index=70))
     rows.loc[3, "model"] = None

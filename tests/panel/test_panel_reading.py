@@ -234,14 +234,16 @@ def test_cells_that_are_no_number_are_named_with_their_rows(make_ratings, tmp_pa
 def test_python_values_that_are_no_number_are_refused(make_ratings, cell):
     table = make_ratings().astype(object)
     table.at[1, "moral"] = cell
-    with pytest.raises(el.EntangleError, match="'moral' holds no finite number in row 3"):
+    with pytest.raises(el.EntangleError, match="'moral' does not hold a finite number in row 3"):
         read(table)
 
 
 def test_negative_standard_error_is_refused(make_ratings):
     table = make_ratings().assign(a=0.1, b=0.1)
     table.loc[2, "b"] = -0.1
-    with pytest.raises(el.EntangleError, match="'b' holds no finite number from 0 on in row 4"):
+    with pytest.raises(
+        el.EntangleError, match="'b' does not hold a finite number from 0 on in row 4"
+    ):
         read(table, se=("a", "b"))
     with pytest.raises(el.EntangleError, match="give two"):
         read(table, se=("a",))
@@ -262,7 +264,11 @@ def write(path, text):
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("a.xls", "x", "is of no known kind; the kinds are .csv, .tsv, .txt, .json, .jsonl, .par"),
+        (
+            "a.xls",
+            "x",
+            "is not of a known kind; the kinds are .csv, .tsv, .txt, .json, .jsonl, .par",
+        ),
         ("a.xlsx", "x", "cannot be read as an Excel file: File is not a zip file"),
         ("a.csv", "", "no rows"),
         ("a.csv", "item_id,moral,grammar\n", "no rows"),
@@ -275,8 +281,8 @@ def write(path, text):
         ("a.parquet", "no parquet", "cannot be read"),
         ("a.parquet", "", "cannot be read"),
         ("a.jsonl", "", "no rows"),
-        ("a.jsonl", '{"item_id": 1}\n{"item_id": \n', "row 2 is no JSON"),
-        ("a.jsonl", '{"item_id": 1}\n\n[1, 2]\n', "row 3 is no JSON object"),
+        ("a.jsonl", '{"item_id": 1}\n{"item_id": \n', "row 2 is not JSON"),
+        ("a.jsonl", '{"item_id": 1}\n\n[1, 2]\n', "row 3 is not a JSON object"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"item_id": ' + "1" * 5_000 + "}", "cannot be read"),
         ("a.jsonl", b'{"item_id": "\xff"}\n', "not UTF-8"),
