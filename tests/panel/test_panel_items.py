@@ -8,6 +8,8 @@ import pytest
 
 import entangle_lens as el
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 def refused(*args, **more):
     with pytest.raises(el.EntangleError) as caught:

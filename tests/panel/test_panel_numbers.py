@@ -6,6 +6,8 @@ import pytest
 
 import entangle_lens as el
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 N_ITEMS = 12
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from entangle_lens.errors import printable
 from entangle_lens.panel.analysis import pair
 from entangle_lens.panel.findings import PanelFindings, RaterFinding
 from entangle_lens.results.figures.style import BLUE, GREY, INK, ORANGE, PALE, error_bars, styled
 from entangle_lens.results.panel_tables import estimate_text
 from entangle_lens.statistics import Estimate
-from entangle_lens.text import p_equation
+from entangle_lens.text import figure_text, p_equation
 
 _LEVEL = 0.05
 _SHOWN_LETTERS = 36
@@ -34,7 +32,7 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
     raters = sorted(
         findings.raters, key=lambda each: each.entanglement.value if each.entanglement else -2.0
     )
-    titles = [plain(f"r({findings.moral}, {findings.secondary})")]
+    titles = [figure_text(f"r({findings.moral}, {findings.secondary})")]
     if findings.people is not None:
         titles.append("difference from people")
     figure = make_subplots(cols=len(titles), subplot_titles=titles, shared_yaxes=True)
@@ -51,7 +49,7 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
         _mark(figure, names, tests, ORANGE, 2)
         figure.add_vline(x=0, line={"color": PALE, "width": 1}, row=1, col=2)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names)
-    figure.update_yaxes(tickvals=names, ticktext=[plain(_short(name)) for name in names])
+    figure.update_yaxes(tickvals=names, ticktext=[figure_text(_short(name)) for name in names])
     figure.update_yaxes(range=[-0.7, len(names) + (0.2 if findings.people else -0.3)])
     return styled(figure, height=170 + _TALL * max(len(names), 3), legend=False)
 
@@ -68,7 +66,7 @@ def _mark(
 
     def text(name: str, each: Estimate, p: float) -> str:
         corrected = p_equation(p, n_permutations, uncorrected=each.p)
-        return plain(f"{name}: {estimate_text(each)}, corrected {corrected}")
+        return figure_text(f"{name}: {estimate_text(each)}, corrected {corrected}")
 
     rows = [
         (name, each, p)
@@ -130,7 +128,7 @@ def _say_why(figure: go.Figure, name: str, reason: str, column: int) -> None:
     figure.add_annotation(
         x=0,
         y=name,
-        text=plain(reason),
+        text=figure_text(reason),
         showarrow=False,
         font={"size": 12, "color": GREY},
         bgcolor="white",
@@ -152,20 +150,15 @@ def rated_items(findings: PanelFindings) -> go.Figure:
             mode="markers",
             marker={"size": 8, "color": BLUE, "opacity": 0.6},
             text=[
-                plain(f"{text} (scenario {findings.scenarios.of_item[item]})")
+                figure_text(f"{text} (scenario {findings.scenarios.of_item[item]})")
                 for text, item in zip(texts, known, strict=True)
             ],
             hovertemplate="%{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=plain(f"{findings.moral} rating"))
-    figure.update_yaxes(title=plain(f"{findings.secondary} rating"))
+    figure.update_xaxes(title=figure_text(f"{findings.moral} rating"))
+    figure.update_yaxes(title=figure_text(f"{findings.secondary} rating"))
     return styled(figure, height=440, legend=False)
-
-
-def plain(text: str) -> str:
-    """Return text from a file so that plotly shows it as it is: no tags, no control characters."""
-    return html.escape(printable(text, one_line=True), quote=False)
 
 
 def _short(name: str) -> str:
