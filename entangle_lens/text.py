@@ -1,8 +1,11 @@
-"""Numbers as text, the same wherever they are shown."""
+"""Numbers and foreign text as they are shown, the same everywhere."""
 
 from __future__ import annotations
 
+import html
 import math
+
+from entangle_lens.errors import printable
 
 _LEAST = 1e-4  # four decimals are shown
 
@@ -33,6 +36,15 @@ def p_equation(
     if not text:
         return "p unknown"
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def figure_text(text: str) -> str:
+    """Return text from a file so that a plotly figure shows it as it is, tags and all.
+
+    >>> figure_text("<b>a</b>")
+    '&lt;b&gt;a&lt;/b&gt;'
+    """
+    return html.escape(printable(text, one_line=True), quote=False)
 
 
 def _at_floor(p: float, n_permutations: int | None) -> bool:

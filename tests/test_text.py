@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from entangle_lens.text import p_equation, p_text
+from entangle_lens.text import figure_text, p_equation, p_text
 
 
 @pytest.mark.parametrize("n", [1_000, 5_000, 9_999, 10_000, 20_000, 100_000])
@@ -47,3 +47,7 @@ def test_p_in_a_sentence():
     assert p_equation(0.0312) == "p = 0.0312"
     assert p_equation(1 / 10_001, 10_000) == "p < 0.0001"
     assert p_equation(math.nan) == "p unknown"
+
+
+def test_text_in_a_figure_keeps_its_tags_as_letters():
+    assert figure_text("a <b>b</b> & \x1b[2J\n") == "a &lt;b&gt;b&lt;/b&gt; &amp; \\x1b[2J\\n"

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from entangle_lens.cli import measure, multiverse, organism, ratings, repair, stimuli
-from entangle_lens.cli.app import app
+from entangle_lens.cli.app import app, in_options
 from entangle_lens.errors import EntangleError
 
 __all__ = ["app", "main", "measure", "multiverse", "organism", "ratings", "repair", "stimuli"]
@@ -27,7 +27,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except EntangleError as error:
-        _refuse(str(error))
+        _refuse(in_options(str(error)))
     except _UsageError as error:
         _refuse(error.format_message())
     except (typer.Abort, KeyboardInterrupt):

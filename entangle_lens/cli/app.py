@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +27,30 @@ Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the checkpoint.")
 ]
+
+
+def in_options(text: str) -> str:
+    """Write the arguments that a sentence of the library names as options of this command.
+
+    ``item=...`` becomes ``--item``, ``allow_missing=True`` ``--allow-missing`` and
+    ``missing_codes=(-99,)`` ``--missing-code -99``; names that are no option stay.
+    """
+    command = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        command = getattr(command, "commands", {}).get(word, command)
+    options = {each.name: max(each.opts, key=len) for each in command.params}
+    text = re.sub(r"\bhuman_columns=\{'(\w+)': \.\.\.\}", r"human_\1=...", text)
+
+    def option(found: re.Match[str]) -> str:
+        name, value = options.get(found[1]), found[2]
+        if name is None:
+            return found[0]
+        if not value.startswith("("):
+            return name
+        codes = [each.strip() for each in value.strip("()").split(",") if each.strip()]
+        return " ".join(f"{name} {code}" for code in codes or ["none"])
+
+    return re.sub(r"\b([a-z_]+)=(\.\.\.|True|\([^()]*\))", option, text)
 
 
 def say(text: str) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from entangle_lens.cli.app import app, say
+from entangle_lens.cli.app import app, in_options, say
+
+
+def _as(option: str) -> Any:
+    """Return an option for people's table that does what ``option`` does for the models'."""
+    return typer.Option(metavar="COL", help=f"As {option}, in people's table.", show_default=False)
 
 
 @app.command()
@@ -15,7 +20,10 @@ def ratings(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE", help="CSV, parquet or JSONL, one file a model.", show_default=False
+            metavar="FILE",
+            help="csv, tsv, txt, json, jsonl, parquet or xlsx: one file per model, or several "
+            "models in one with a column model.",
+            show_default=False,
         ),
     ],
     moral: Annotated[
@@ -48,10 +56,45 @@ def ratings(
             metavar="COL", help="Standard errors: once for the moral, again for the other ratings."
         ),
     ] = None,
+    value_column: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="In rows of item and value, the value; by default value."),
+    ] = None,
+    rating_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="In rows of item and value, the rating; by default rating or mean."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Models, each analysed alone; by default model."),
+    ] = None,
     human: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="People's ratings, to test every model against."),
     ] = None,
+    human_moral: Annotated[str | None, _as("--moral")] = None,
+    human_secondary: Annotated[str | None, _as("--secondary")] = None,
+    human_item: Annotated[str | None, _as("--item")] = None,
+    human_scenario: Annotated[str | None, _as("--scenario")] = None,
+    human_text: Annotated[str | None, _as("--text")] = None,
+    human_se: Annotated[list[str] | None, _as("--se")] = None,
+    human_value_column: Annotated[str | None, _as("--value-column")] = None,
+    human_rating_column: Annotated[str | None, _as("--rating-column")] = None,
+    missing_codes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--missing-code",
+            metavar="CODE",
+            help="A number or word for a missing rating, such as -99; none says that a -99 is a "
+            "rating.",
+        ),
+    ] = None,
+    common_items: Annotated[
+        bool,
+        typer.Option("--common-items", help="Only items that all tables have rated."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="New or empty folder: report.html, summary.json, tables/.")
     ] = None,
@@ -81,6 +124,16 @@ def ratings(
         check_out_folder(out)
     import entangle_lens as el
 
+    human_columns = {
+        "moral": human_moral,
+        "secondary": human_secondary,
+        "item": human_item,
+        "scenario": human_scenario,
+        "text": human_text,
+        "se": human_se,
+        "value_column": human_value_column,
+        "rating_column": human_rating_column,
+    }
     analysis = el.analyse_ratings(
         files,
         moral=moral,
@@ -89,11 +142,24 @@ def ratings(
         scenario=scenario,
         text=text,
         se=se or (),
+        value_column=value_column,
+        rating_column=rating_column,
+        model=model,
         human=human,
+        human_columns={name: named for name, named in human_columns.items() if named},
+        missing_codes=_codes(missing_codes),
+        common_items=common_items,
         scenario_from_text=scenario_from_text,
         allow_missing=allow_missing,
         seed=seed,
     )
-    say(str(analysis))
+    say(in_options(str(analysis)))
     if out is not None:
         say(f"\nreport: {analysis.save(out)}")
+
+
+def _codes(given: list[str] | None) -> list[str] | None:
+    """Return the codes for missing ratings; the word none says that there are none."""
+    if not given:
+        return None
+    return [code for code in given if code != "none"]

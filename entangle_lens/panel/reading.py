@@ -1,66 +1,29 @@
-"""Tables of ratings as they come: files and DataFrames into rows, cells into numbers and ids."""
+"""Cells of rating tables as they come: into numbers, ids and texts, and for error sentences."""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from entangle_lens.errors import EntangleError, choices
-from entangle_lens.stimuli.tables import FIRST_ROW, NUMBER, read_table
+from entangle_lens.panel.missing import MissingCodes
+from entangle_lens.panel.numerals import both_readings, comma_hint, marks_group, ungrouped
+from entangle_lens.stimuli.tables import FIRST_ROW, NUMBER
 
 _MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"}
 _SHOWN = 3
 _SHOWN_NAMES = 30
 _SHOWN_LETTERS = 40
 _WHOLE = re.compile(r"[+-]?[0-9]+\.0+")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
-_HALF = "no whole text (half of a UTF-16 pair)"
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read a CSV, parquet or JSONL file, nothing guessed about its cells.
-
-    The index is the row number: in a CSV as a spreadsheet counts, the header being row 1 (a
-    parquet file is counted like the same table as a CSV), in JSONL the line.
-
-    Raises:
-        EntangleError: no such file, another kind of file, one that cannot be read, no rows.
-    """
-    _check_file(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise EntangleError(f"{str(path)!r} is of no known kind; the kinds are {choices(_READERS)}")
-    try:
-        rows = reader(path)
-    except EntangleError:
-        raise
-    except UnicodeDecodeError as error:
-        raise EntangleError(f"{str(path)!r} is not UTF-8 text ({error.reason})") from None
-    except (OSError, ValueError, csv.Error) as error:
-        reason = " ".join(str(error).split())
-        raise EntangleError(f"{str(path)!r} cannot be read: {reason}") from None
-    return checked_rows(rows, repr(path.name))
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if path.is_file():
-            return
-        what = "is a folder" if path.is_dir() else "is no file"
-    except OSError as error:
-        raise EntangleError(f"{shown(str(path))} cannot be read: {error.strerror}") from None
-    raise EntangleError(f"{str(path)!r} {what}; give a table of ratings")
+_HALF = "broken text (half of a UTF-16 pair)"
+_NO_CODES = MissingCodes()
 
 
 def frame_rows(frame: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -82,75 +45,39 @@ def checked_rows(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     return rows.set_axis(names, axis=1)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    rows, problems = read_table(path, blank_nan=False)
-    header = str(rows.columns[0]) if len(rows.columns) == 1 else ""
-    for separator, name in ((";", "';'"), ("\t", "a tab")):
-        if header.count(separator) > 1:
-            raise EntangleError(
-                f"{path.name!r} is separated by {name} and a comma was expected; its header is "
-                f"{shown(header)}"
-            )
-    if problems:
-        raise EntangleError(str(problems[0]))
-    return rows
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    from pyarrow import ArrowException
-
-    try:
-        return frame_rows(pd.read_parquet(path), repr(path.name))
-    except ArrowException as error:
-        raise ValueError(str(error)) from error
-
-
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    numbered: dict[int, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            numbered[number] = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise EntangleError(
-                f"{path.name!r} row {number} is no JSON ({error.msg}, letter {error.colno})"
-            ) from None
-        except RecursionError:
-            raise EntangleError(f"{path.name!r} row {number} is nested too deeply") from None
-        if not isinstance(numbered[number], dict):
-            raise EntangleError(f"{path.name!r} row {number} is no JSON object, {{...}}")
-    return pd.DataFrame(list(numbered.values()), index=list(numbered), dtype=object)
-
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
-}
-
-
 def numbers(
-    rows: pd.DataFrame, column: str, source: str, least: float = -np.inf
+    rows: pd.DataFrame,
+    column: str,
+    source: str,
+    least: float = -np.inf,
+    codes: MissingCodes = _NO_CODES,
 ) -> Float[np.ndarray, " rows"]:
-    """Return a column as numbers, NaN where a cell is empty or says NA.
+    """Return a column as numbers, NaN where a cell is empty, says NA, or is one of ``codes``.
+
+    Commas that can only group thousands are left out.
 
     Raises:
-        EntangleError: text, infinity or a number below ``least``, with the first few rows.
+        EntangleError: text, infinity or a number below ``least``, with the first few rows; points
+            that can only group thousands.
     """
-    read = [_number(cell) for cell in rows[column]]
+    cells = rows[column]
+    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
+    texts = [text for text in texts if not is_missing(text) and text not in codes]
+    grouped = marks_group(texts, ",")
+    if not grouped and marks_group(texts, "."):
+        first = next(text for text in texts if "." in text)
+        raise EntangleError(f"{source}: column {column!r} holds {both_readings(first, '.')}")
+    read = [_number(cell, grouped, codes) for cell in cells]
     wrong = [
         f"row {row} {shown(cell)}"
-        for row, cell, value in zip(rows.index, rows[column], read, strict=True)
+        for row, cell, value in zip(rows.index, cells, read, strict=True)
         if value is None or np.isinf(value) or value < least
     ]
     if wrong:
-        expected = "no finite number" if least == -np.inf else f"no finite number from {least:g} on"
-        commas = any(_DECIMAL_COMMA.fullmatch(str(cell).strip()) for cell in rows[column])
-        hint = "; write a decimal point, not a decimal comma" if commas else ""
+        expected = "a finite number" if least == -np.inf else f"a finite number from {least:g} on"
         raise EntangleError(
-            f"{source}: column {column!r} holds {expected} in {several(wrong)}{hint}"
+            f"{source}: column {column!r} does not hold {expected} in {several(wrong)}"
+            f"{comma_hint(texts)}"
         )
     return np.asarray(read, dtype=float)
 
@@ -206,22 +133,34 @@ def several(words: Sequence[str], first: int = _SHOWN) -> str:
 
 def column_names(names: Sequence[str]) -> str:
     """Return the names of columns for the end of an error sentence."""
-    return several([str(name) for name in names], _SHOWN_NAMES)
+    return several([repr(name) if "," in name else name for name in names], _SHOWN_NAMES)
 
 
-def _is_missing(cell: object) -> bool:
+def is_missing(cell: object) -> bool:
+    """Say whether a cell is empty, or says in words that a number is missing."""
+    return _is_nothing(cell) or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
+
+
+def _is_nothing(cell: object) -> bool:
     return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))  # type: ignore[call-overload]
 
 
-def _number(cell: object) -> float | None:
+def _number(cell: object, grouped: bool, codes: MissingCodes) -> float | None:
     """Return a cell's number, NaN where it is missing, None where it is something else."""
-    if _is_missing(cell):
+    if is_missing(cell) or (isinstance(cell, str) and cell in codes):
         return float("nan")
-    if isinstance(cell, str):
-        text = cell.strip()
-        if text.lower() in _MISSING:
-            return float("nan")
-        return float(text) if NUMBER.fullmatch(text) else None
+    value = _number_of_text(cell, grouped) if isinstance(cell, str) else _number_of_value(cell)
+    return float("nan") if value in codes.numbers else value
+
+
+def _number_of_text(cell: str, grouped: bool) -> float | None:
+    text = cell.strip()
+    if grouped and "," in text:
+        text = ungrouped(text, ",")
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+def _number_of_value(cell: object) -> float | None:
     if isinstance(cell, bool | np.bool_) or not isinstance(cell, Real | Decimal):
         return None
     try:
@@ -231,7 +170,7 @@ def _number(cell: object) -> float | None:
 
 
 def _text(cell: object) -> str:
-    if _is_missing(cell):
+    if _is_nothing(cell):
         return ""
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))

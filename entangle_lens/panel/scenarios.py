@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.panel.columns import TEXT_NAMES
+from entangle_lens.panel.names import TEXT
 from entangle_lens.panel.reading import column_names, several, shown
 from entangle_lens.panel.table import RatingTable
 from entangle_lens.statistics import Clusters, cluster_texts
@@ -20,15 +20,15 @@ _SHOWN_CLUSTERS = 3
 MIN_WORDS = 3
 _INDEPENDENT = (
     "items are treated as independent draws. Where items share scenarios that can be optimistic: "
-    "with 4 items a scenario, where one rating has one level a scenario and the other shares .1, "
-    ".3 or .5 of its variance within scenarios, such a test has 8, 16 or 21 % false positives at "
-    ".05; where both ratings vary within scenarios and share as much, 6, 8 or 14 %."
+    "with 4 items per scenario, where one rating has one level per scenario and the other shares "
+    ".1, .3 or .5 of its variance within scenarios, such a test has 8, 16 or 21 % false positives "
+    "at .05; where both ratings vary within scenarios and share as much, 6, 8 or 14 %."
 )
 OPTIMISTIC = (
-    f"There is no scenario column, so {_INDEPENDENT} Name the column with --scenario, or have it "
-    "guessed from the texts with --scenario-from-text."
+    f"There is no scenario column, so {_INDEPENDENT} Name the column with scenario=..., or have it "
+    "guessed from the texts with scenario_from_text=True."
 )
-_ALONE = f"Every group has 1 item, so {_INDEPENDENT}"
+_ALONE = f"Every scenario has 1 item, so {_INDEPENDENT}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Scenarios:
         return f"{number} {noun}{'' if number == 1 else 's'}"
 
     def table(self) -> pd.DataFrame:
-        """Return one row a scenario: its id, its number of items, their ids and texts."""
+        """Return one row per scenario: its id, its number of items, their ids and texts."""
         members: dict[str, list[str]] = {}
         for item, scenario in self.of_item.items():
             members.setdefault(scenario, []).append(item)
@@ -82,11 +82,12 @@ class Scenarios:
 
     def sentences(self) -> list[str]:
         """Say where the scenarios are from; of guessed ones, how many, how large, the first few."""
-        if self.origin == COLUMN:
-            return []
         if self.origin == NOWHERE:
             return [OPTIMISTIC]
         table = self.table()
+        alone = [_ALONE] if (table["n_items"] == 1).all() else []
+        if self.origin == COLUMN:
+            return alone
         sizes = table["n_items"].value_counts().sort_index(ascending=False)
         counts = ", ".join(f"{count} of {size}" for size, count in sizes.items())
         lines = [
@@ -97,8 +98,7 @@ class Scenarios:
             lines.append(
                 f"The scenario column {self.left_aside!r} was left aside for the guessed groups."
             )
-        if (table["n_items"] == 1).all():
-            lines.append(_ALONE)
+        lines += alone
         for row in table.head(_SHOWN_CLUSTERS).to_dict("records"):
             texts = several([repr(text) for text in row["texts"]])
             lines.append(f"  {row['scenario_id']!r}, {row['n_items']} items: {texts}")
@@ -151,11 +151,11 @@ def _check_texts(tables: Sequence[RatingTable]) -> None:
     if any("text" in each.table and each.table["text"].any() for each in tables):
         return
     if sum(n_words) < MIN_WORDS * len(n_words):
-        looked_for = first.columns.text or " or ".join(TEXT_NAMES)
+        looked_for = first.columns.text or " or ".join(TEXT)
         raise EntangleError(
-            f"{first.name}: --scenario-from-text found no texts: no column named {looked_for} "
+            f"{first.name}: scenario_from_text=True found no texts: no column named {looked_for} "
             f"holds any, and the ids in {first.columns.item!r} have fewer than {MIN_WORDS} words; "
-            f"say --text, one of: {column_names(first.column_names)}"
+            f"name the column with text=..., one of: {column_names(first.column_names)}"
         )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from entangle_lens.panel.analysis import PanelFindings
+from entangle_lens.errors import printable
+from entangle_lens.panel.findings import PanelFindings
 from entangle_lens.panel.scenarios import TEXTS
 from entangle_lens.results.figures.panel import panel_figures
 from entangle_lens.results.html import figures_html, table_html, template
@@ -118,7 +119,6 @@ def render_panel(findings: PanelFindings, manifest: dict[str, Any]) -> str:
 def _clusters(findings: PanelFindings) -> pd.DataFrame:
     """Return the guessed scenarios for reading: name, size, the first few texts."""
     table = findings.scenarios.table()
-    texts = [" / ".join(each[:_SHOWN_TEXTS]) for each in table["texts"]]
-    return pd.DataFrame(
-        {"scenario": table["scenario_id"], "items": table["n_items"], "texts": texts}
-    )
+    texts = [printable(" / ".join(each[:_SHOWN_TEXTS])) for each in table["texts"]]
+    names = [printable(name, one_line=True) for name in table["scenario_id"]]
+    return pd.DataFrame({"scenario": names, "items": table["n_items"], "texts": texts})

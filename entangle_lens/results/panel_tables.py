@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
-from entangle_lens.panel.analysis import PanelFindings, RaterFinding
+from entangle_lens.errors import printable
+from entangle_lens.panel.findings import PanelFindings, RaterFinding
 from entangle_lens.panel.scenarios import COLUMN, NOWHERE
 from entangle_lens.panel.table import RatingTable
 from entangle_lens.statistics import Estimate
+from entangle_lens.text import p_text
 
 LEGEND = {
     "r": "r: Pearson over items; [ ]: 95 % interval that resamples whole scenarios, as many as "
@@ -29,14 +29,14 @@ _NAN = float("nan")
 
 
 def models_table(findings: PanelFindings) -> pd.DataFrame:
-    """Return one row a rater: r, interval, p, corrected p, counts, and the tests there are."""
+    """Return one row per rater: r, interval, p, corrected p, counts, and the tests there are."""
     table = pd.DataFrame([_row(each) for each in findings.raters])
     table["scenarios_from"] = findings.scenarios.origin
     return table
 
 
 def ratings_table(findings: PanelFindings) -> pd.DataFrame:
-    """Return one row a rater and item: what was analysed, after averaging."""
+    """Return one row per rater and item: what was analysed, after averaging."""
     return pd.concat(
         [_ratings(each, findings) for each in (*findings.tables, findings.people_table) if each],
         ignore_index=True,
@@ -84,6 +84,8 @@ def reliability_row(rater: RaterFinding) -> dict[str, object]:
     return {
         "moral_reliability": rater.reliability.moral,
         "secondary_reliability": rater.reliability.secondary,
+        "moral_reliability_items": rater.reliability.n_moral,
+        "secondary_reliability_items": rater.reliability.n_secondary,
         "r_corrected": rater.reliability.corrected,
     }
 
@@ -124,12 +126,14 @@ def legend(findings: PanelFindings, table: str) -> str:
 
 def _shown_r(rater: RaterFinding, findings: PanelFindings) -> dict[str, str]:
     estimate = rater.entanglement
-    is_people = rater is findings.people
+    is_people, n = rater is findings.people, findings.n_resamples
     return {
         "model": _shown_name(rater, findings),
         "r [95 % interval]": estimate_text(estimate) if estimate else rater.reason,
-        "p": p_text(estimate.p) if estimate else "",
-        "p (BH)": "" if is_people else p_text(rater.p_corrected),
+        "p": p_text(estimate.p, n) if estimate else "",
+        "p (BH)": p_text(rater.p_corrected, n, uncorrected=estimate.p)
+        if estimate and not is_people
+        else "",
         "items": str(rater.n_items),
         "scenarios": _n_scenarios(estimate, findings),
         "missing": str(rater.n_missing),
@@ -149,8 +153,12 @@ def _shown_reliability(rater: RaterFinding, findings: PanelFindings) -> dict[str
         f"{findings.moral} reliability": number_text(known.moral),
         f"{findings.secondary} reliability": number_text(known.secondary),
         "r": number_text(rater.entanglement.value),
-        "corrected r": known.reason or number_text(known.corrected),
+        "corrected r": known.reason or _shown_corrected(known.corrected),
     }
+
+
+def _shown_corrected(r: float) -> str:
+    return f"{number_text(r)}, beyond 1" if abs(r) > 1 else number_text(r)
 
 
 def _shown_people(rater: RaterFinding, findings: PanelFindings) -> dict[str, str]:
@@ -175,13 +183,6 @@ def _n_scenarios(estimate: Estimate | None, findings: PanelFindings) -> str:
     return {COLUMN: number, NOWHERE: "unknown"}.get(findings.scenarios.origin, f"{number} guessed")
 
 
-def p_text(p: float) -> str:
-    """Return a p-value with four decimals, nothing for NaN."""
-    if np.isnan(p):
-        return ""
-    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
 def number_text(value: float) -> str:
     """Return a number with two decimals, a dash for NaN."""
     return "-" if np.isnan(value) else f"{value:z.2f}"
@@ -194,7 +195,8 @@ def estimate_text(estimate: Estimate) -> str:
 
 def aligned(table: pd.DataFrame) -> str:
     """Return a table of text as lines with columns of equal width, two blanks between them."""
-    rows: list[Sequence[str]] = [list(table.columns), *table.to_numpy().tolist()]
+    cells = [list(table.columns), *table.to_numpy().tolist()]
+    rows = [[printable(str(cell), one_line=True) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
@@ -209,4 +211,5 @@ def as_text(findings: PanelFindings) -> str:
     ]
     for name, table in shown_tables(findings).items():
         parts.append(f"{aligned(table)}\n{legend(findings, name)}")
-    return "\n\n".join([*parts, *(["\n".join(findings.notes)] if findings.notes else [])])
+    parts += ["\n".join(findings.notes)] if findings.notes else []
+    return "\n\n".join(map(printable, parts))

@@ -78,3 +78,10 @@ def texts_of():
         return found[: len(table)]
 
     return texts
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Draw few resamples: for tests that look at r, counts and sentences."""
+    for name in ("N_RESAMPLES", "_MIN_RESAMPLES"):
+        monkeypatch.setattr(f"entangle_lens.panel.analysis.{name}", 100)

@@ -94,7 +94,7 @@ def test_items_that_repeat_a_scenario_have_a_wider_interval_than_independent_one
 
 
 CONDITION = (
-    "one rating has one level a scenario and the other shares .1, .3 or .5 of its variance",
+    "one rating has one level per scenario and the other shares .1, .3 or .5 of its variance",
     "8, 16 or 21 %",
     "where both ratings vary within scenarios and share as much, 6, 8 or 14 %",
 )
@@ -129,7 +129,7 @@ def test_texts_are_in_the_column_that_is_named(make_ratings, texts_of):
         blind.assign(story=texts_of(blind), text="x"), text="story", scenario_from_text=True
     )
     assert first(named) == first(usual)
-    with pytest.raises(el.EntangleError, match=r"no column is named 'joy' \(--text\)"):
+    with pytest.raises(el.EntangleError, match=r"no column is named 'joy' \(text=\.\.\.\)"):
         el.analyse_ratings(blind, text="joy")
 
 
@@ -138,7 +138,9 @@ def test_ids_and_blanks_are_no_texts(make_ratings, text):
     blind = make_ratings().drop(columns="scenario_id")
     if "item_id" in text:
         text = {"item_id": [f"item {number}" for number in range(len(blind))]}
-    with pytest.raises(el.EntangleError, match=r"found no texts.*--text, one of: item_id, moral"):
+    with pytest.raises(
+        el.EntangleError, match=r"found no texts.*text=\.\.\., one of: item_id, moral"
+    ):
         el.analyse_ratings(blind.assign(**text), scenario_from_text=True)
 
 
@@ -146,7 +148,7 @@ def test_guessed_groups_of_one_item_are_called_independent(make_ratings):
     blind = make_ratings().drop(columns="scenario_id")
     blind["text"] = [" ".join(f"{word}{n}" for word in "abc") for n in range(len(blind))]
     said = str(el.analyse_ratings(blind, scenario_from_text=True))
-    for part in ("68 of 1", "Every group has 1 item, so items are treated as independent"):
+    for part in ("68 of 1", "Every scenario has 1 item, so items are treated as independent"):
         assert part in said
     assert "no scenario column" not in said
 
@@ -200,7 +202,9 @@ def test_missing_ratings_are_left_out_counted_and_limited(make_ratings):
     assert found.table()[["n_items", "n_missing"]].values.tolist() == [[62, 6]]
     assert first(found).value == pytest.approx(table[["moral", "grammar"]].corr().iloc[0, 1])
     table.loc[:6, "grammar"] = np.nan
-    with pytest.raises(el.EntangleError, match=r"7 of 68 items lack.*'i00'.*--allow-missing"):
+    with pytest.raises(
+        el.EntangleError, match=r"7 of 68 items lack.*'i00'.*needs allow_missing=True"
+    ):
         el.analyse_ratings(table)
     assert el.analyse_ratings(table, allow_missing=True).table()["n_missing"][0] == 7
     with pytest.raises(el.EntangleError, match="0 scenarios"):
@@ -287,6 +291,39 @@ def test_single_ratings_are_corrected_towards_the_truth(make_ratings, to_singles
     most = to_singles(table, n=8)
     most = pd.concat([most[most["item_id"] > "i05"], thin[thin["item_id"] <= "i05"]])
     assert "6 of 68 items have only one rating" in str(el.analyse_ratings(most))
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_reliability_of_some_items_only_is_said_with_their_number(make_ratings, to_singles):
+    table = make_ratings().assign(m_se=0.5, g_se=0.3)
+    whole = el.analyse_ratings(table, se=("m_se", "g_se"))
+    assert "standard error" not in "".join(whole.findings.notes)
+    table.loc[[3, 4, 8], "g_se"] = np.nan
+    found = el.analyse_ratings(table, se=("m_se", "g_se"))
+    assert (
+        "ratings: the reliability of the secondary ratings is that of the 65 of 68 items that have "
+        "a standard error, and r that of all." in str(found)
+    )
+    assert "reliability of the moral" not in str(found)
+    known = table.dropna()
+    expected = mean_rating_reliability(known["grammar"].to_numpy(), known["g_se"].to_numpy())
+    row = found.table().iloc[0]
+    assert row["secondary_reliability"] == pytest.approx(expected)
+    assert row[["moral_reliability_items", "secondary_reliability_items"]].tolist() == [68, 65]
+    found = el.analyse_ratings(table.assign(g_se=np.nan), se=("m_se", "g_se"))
+    assert "the secondary ratings have no standard errors and count as free of noise" in str(found)
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_corrected_r_beyond_one_is_said_in_words(make_ratings):
+    table = make_ratings(leak=1.0, noise=0.3).assign(m_se=0.6, g_se=0.6)
+    found = el.analyse_ratings(table, se=("m_se", "g_se"))
+    corrected = found.table()["r_corrected"][0]
+    assert corrected > 1
+    assert f"the corrected r is {corrected:.2f}, and no correlation is beyond 1" in str(found)
+    assert f"{corrected:.2f}, beyond 1" in str(found)
+    table["m_se"] = table["g_se"] = 0.1
+    assert "beyond 1" not in str(el.analyse_ratings(table, se=("m_se", "g_se")))
 
 
 def test_ratings_that_are_all_noise_are_not_corrected(make_ratings):

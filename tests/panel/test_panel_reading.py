@@ -48,7 +48,9 @@ def test_named_columns_win_over_usual_ones(make_ratings):
 
 def test_several_secondary_columns_ask_for_one(make_ratings):
     table = make_ratings().assign(economic=1.0)
-    with pytest.raises(el.EntangleError, match=r"several fit; say --secondary.*grammar, economic"):
+    with pytest.raises(
+        el.EntangleError, match=r"several fit; .* secondary=\.\.\.,.*grammar, economic"
+    ):
         read(table)
     assert read(table, secondary="grammar").columns.secondary == "grammar"
 
@@ -57,12 +59,12 @@ def test_several_secondary_columns_ask_for_one(make_ratings):
 def test_column_that_is_not_there_is_named_with_those_that_are(make_ratings, option):
     with pytest.raises(el.EntangleError) as caught:
         read(make_ratings(), **{option: "nonsense"})
-    for part in ("nonsense", f"--{option}", "item_id", "scenario_id", "moral", "grammar"):
+    for part in ("nonsense", f"({option}=...)", "item_id", "scenario_id", "moral", "grammar"):
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("drop", "part"), [("moral", "--moral"), ("grammar", "--secondary"), ("item_id", "--item")]
+    ("drop", "part"), [("moral", "moral="), ("grammar", "secondary="), ("item_id", "item=")]
 )
 def test_table_without_a_usual_column_asks_for_it(make_ratings, drop, part):
     with pytest.raises(el.EntangleError, match=part):
@@ -89,7 +91,7 @@ def test_long_form_with_three_values_asks_for_one_and_takes_it(make_ratings, to_
     table = make_ratings()
     extra = to_long(table).query("value == 'grammar'").assign(value="economic", mean=1.5)
     long = pd.concat([to_long(table), extra])
-    with pytest.raises(el.EntangleError, match="say --secondary, one of: economic, grammar"):
+    with pytest.raises(el.EntangleError, match=r"secondary=\.\.\., one of: economic, grammar"):
         read(long)
     assert (read(long, secondary="economic").table["secondary"] == 1.5).all()
     with pytest.raises(el.EntangleError, match="no value in column 'value' is named 'joy'"):
@@ -124,7 +126,7 @@ def test_some_items_twice_are_duplicates(make_ratings, tmp_path):
         read(tmp_path / "t.csv")
     every = pd.concat([table, table.assign(moral=1.0)]).assign(a=0.1, b=0.1)
     assert read(every).single
-    with pytest.raises(el.EntangleError, match=r"duplicated items: 'i00'.*one row an item"):
+    with pytest.raises(el.EntangleError, match=r"duplicated items: 'i00'.*one row per item"):
         read(every, se=("a", "b"))
 
 
@@ -232,14 +234,16 @@ def test_cells_that_are_no_number_are_named_with_their_rows(make_ratings, tmp_pa
 def test_python_values_that_are_no_number_are_refused(make_ratings, cell):
     table = make_ratings().astype(object)
     table.at[1, "moral"] = cell
-    with pytest.raises(el.EntangleError, match="'moral' holds no finite number in row 3"):
+    with pytest.raises(el.EntangleError, match="'moral' does not hold a finite number in row 3"):
         read(table)
 
 
 def test_negative_standard_error_is_refused(make_ratings):
     table = make_ratings().assign(a=0.1, b=0.1)
     table.loc[2, "b"] = -0.1
-    with pytest.raises(el.EntangleError, match="'b' holds no finite number from 0 on in row 4"):
+    with pytest.raises(
+        el.EntangleError, match="'b' does not hold a finite number from 0 on in row 4"
+    ):
         read(table, se=("a", "b"))
     with pytest.raises(el.EntangleError, match="give two"):
         read(table, se=("a",))
@@ -260,21 +264,25 @@ def write(path, text):
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("a.xlsx", "x", "is of no known kind; the kinds are .csv, .parquet, .jsonl"),
+        (
+            "a.xls",
+            "x",
+            "is not of a known kind; the kinds are .csv, .tsv, .txt, .json, .jsonl, .par",
+        ),
+        ("a.xlsx", "x", "cannot be read as an Excel file: File is not a zip file"),
         ("a.csv", "", "no rows"),
         ("a.csv", "item_id,moral,grammar\n", "no rows"),
         ("a.csv", "item_id,moral,moral\n1,2,3\n", "'moral' stands twice"),
         ("a.csv", "item_id,moral,grammar\n1,2,3,4\n", "row 2: has 4 cells for 3 columns"),
         ("a.csv", b"item_id,moral,grammar\n\xff\xfe,2,3\n", "not UTF-8"),
-        ("a.csv", "item_id;moral;grammar\n1;2;3\n", "separated by ';' and a comma"),
-        ("a.csv", "item_id;moral;grammar\n1;2,5;3\n", "item_id;moral;grammar"),
-        ("a.csv", "item_id\tmoral\tgrammar\n1\t2\t3\n", "separated by a tab and a comma"),
-        ("a.csv", "item_id,moral,grammar\n1,2," + "9" * 200_000, "cannot be read"),
+        ("a.csv", "item_id,moral,grammar\n1,2,3\n4,5\n", "row 3: has 2 cells for 3 columns"),
+        ("a.csv", "item_id;moral;grammar\n1;2,5;3\n", "'2,5'; write a decimal point, not a"),
+        ("a.csv", "item_id,moral,grammar\n1,2," + "9" * 200_000, "line 2: a cell of more than"),
         ("a.parquet", "no parquet", "cannot be read"),
         ("a.parquet", "", "cannot be read"),
         ("a.jsonl", "", "no rows"),
-        ("a.jsonl", '{"item_id": 1}\n{"item_id": \n', "row 2 is no JSON"),
-        ("a.jsonl", '{"item_id": 1}\n\n[1, 2]\n', "row 3 is no JSON object"),
+        ("a.jsonl", '{"item_id": 1}\n{"item_id": \n', "row 2 is not JSON"),
+        ("a.jsonl", '{"item_id": 1}\n\n[1, 2]\n', "row 3 is not a JSON object"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"item_id": ' + "1" * 5_000 + "}", "cannot be read"),
         ("a.jsonl", b'{"item_id": "\xff"}\n', "not UTF-8"),
@@ -297,10 +305,30 @@ def test_decimal_comma_is_recognised(make_ratings, tmp_path):
         read(table)
 
 
+def test_columns_of_value_and_rating_are_named(make_ratings, to_long):
+    table = make_ratings()
+    long = to_long(table).rename(columns={"value": "trait", "mean": "points"})
+    named = {"value_column": "trait", "rating_column": "points"}
+    columns = ["item_id", "scenario_id", "moral", "secondary"]
+    pd.testing.assert_frame_equal(read(long, **named).table[columns], read(table).table[columns])
+    found = read(long.assign(moral=1.0, value="x", rating=3.0), **named)
+    pd.testing.assert_frame_equal(found.table[columns], read(table).table[columns])
+    half = long.rename(columns={"points": "score"})
+    pd.testing.assert_frame_equal(
+        read(half, value_column="trait").table[columns], read(table).table[columns]
+    )
+    with pytest.raises(el.EntangleError, match=r"its rating; name it with rating_column=\.\.\."):
+        read(long, value_column="trait")
+    with pytest.raises(el.EntangleError, match=r"no column is named 'x' \(value_column=\.\.\.\)"):
+        read(long, value_column="x")
+
+
 def test_second_value_that_is_not_there_is_no_empty_list(make_ratings, to_long):
-    with pytest.raises(el.EntangleError, match=r"there is no other value in column 'value' for --"):
+    with pytest.raises(
+        el.EntangleError, match=r"there is no other value in column 'value' for secondary="
+    ):
         read(to_long(make_ratings()).query("value == 'moral'"))
-    with pytest.raises(el.EntangleError, match=r"there is no other column for --secondary"):
+    with pytest.raises(el.EntangleError, match=r"there is no other column for secondary="):
         read(make_ratings().drop(columns="grammar"))
 
 
@@ -327,7 +355,7 @@ def test_path_that_cannot_be_looked_at_is_refused(tmp_path, monkeypatch):
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
-    with pytest.raises(el.EntangleError, match="is no file"):
+    with pytest.raises(el.EntangleError, match="is not a file"):
         read(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(el.EntangleError, match="is a folder"):

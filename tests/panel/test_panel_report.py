@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import entangle_lens as el
+from entangle_lens.results.figures.panel import panel_figures
 from entangle_lens.results.panel_tables import estimate_text, number_text, shown_tables
 from entangle_lens.statistics import Estimate
 
@@ -152,6 +153,59 @@ def test_used_folder_is_left_alone(analysis, tmp_path):
         analysis.save(tmp_path / "mine")
     with pytest.raises(el.EntangleError, match="cannot be written"):
         analysis.save(tmp_path / "mine/thesis.tex/out")
+
+
+def test_p_that_no_permutation_reached_is_shown_as_a_bound(make_ratings, monkeypatch, tmp_path):
+    tables = {"leaky": make_ratings(leak=2.0, seed=1), "clean": make_ratings(leak=0.0, seed=2)}
+    shown = shown_tables(el.analyse_ratings(tables).findings)["r"].set_index("model")
+    assert shown.loc["leaky", ["p", "p (BH)"]].tolist() == ["< 0.0001", "< 0.0002"]
+    assert not shown.loc["clean", "p"].startswith("<")
+    monkeypatch.setattr("entangle_lens.panel.analysis._DRAWS", 17_000)
+    few = el.analyse_ratings(tables)
+    assert few.findings.n_resamples == 1_000
+    shown = shown_tables(few.findings)["r"].set_index("model")
+    assert shown.loc["leaky", ["p", "p (BH)"]].tolist() == ["< 0.001", "< 0.002"]
+    said = {text.partition(":")[0]: text for text in few.figure().data[0].text}
+    assert said["leaky"].endswith("corrected p &lt; 0.002")
+    assert "corrected p = " in said["clean"]
+    assert "&lt; 0.001" in few.save(tmp_path / "out").read_text()
+
+
+HOSTILE = "\x1b[2J\u202ered<b>bold</b>\x07"
+RAW = ("\x1b[2J", "\u202ered", "</b>\x07")
+
+
+@pytest.mark.parametrize("n_models", [1, 2])
+def test_text_from_files_reaches_terminal_and_report_escaped(make_ratings, tmp_path, n_models):
+    tables = [
+        make_ratings(seed=seed).assign(model=f"{HOSTILE}{seed}", text=HOSTILE)
+        for seed in range(n_models)
+    ]
+    for table in tables:
+        table["text"] = [f"a{n // 4} b{n // 4} c{n // 4} {HOSTILE}{n}" for n in range(68)]
+    frame = pd.concat(tables).rename(columns={"grammar": HOSTILE})
+    people = make_ratings(seed=3).rename(columns={"grammar": HOSTILE})
+    source = {f"{HOSTILE}0": frame} if n_models == 1 else frame
+    found = el.analyse_ratings(source, secondary=HOSTILE, human=people, scenario_from_text=True)
+    html = found.save(tmp_path / "out").read_text()
+    for text in (str(found), html):
+        assert not any(raw in text for raw in RAW)
+        assert "\\x1b[2J" in text
+    body = html[: html.index("plotly-graph-div")] + html[html.index("<table") :]
+    assert "<b>bold" not in body
+    assert "&lt;b&gt;bold" in body
+    drawn = [text for figure in panel_figures(found.findings).values() for text in words(figure)]
+    assert not any("<b>" in text for text in drawn)
+    assert sum("&lt;b&gt;bold" in text for text in drawn) >= 5
+
+
+def words(figure):
+    """Return what plotly reads as text with tags."""
+    yield from (each.text for each in figure.layout.annotations)
+    yield from (text for trace in figure.data for text in trace.text)
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        yield from axis.ticktext or ()
+        yield axis.title.text or ""
 
 
 def test_report_needs_no_network_and_escapes_names(analysis, tmp_path):

@@ -74,9 +74,17 @@ def _forest_rows(finding: Finding) -> list[tuple[str, float, tuple[float, float]
     for label, estimate in measured.items():
         if estimate is not None:
             rows.append((label, estimate.value, (estimate.low, estimate.high)))
-    published: tuple[Published, ...] = PUBLISHED
-    rows += [(each.label, each.correlation(finding.pair), None) for each in published]
+    rows += [
+        (_published_label(each, finding.pair), each.correlation(finding.pair), None)
+        for each in PUBLISHED
+    ]
     return rows
+
+
+def _published_label(published: Published, pair: str) -> str:
+    """Return the row of a published value: one of its own where it is no r of two ratings."""
+    note = published.note(pair)
+    return f"{published.label}: {note}" if note else published.label
 
 
 def items(findings: Findings) -> go.Figure:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from entangle_lens.panel.analysis import PanelFindings, RaterFinding, pair
+from entangle_lens.panel.analysis import pair
+from entangle_lens.panel.findings import PanelFindings, RaterFinding
 from entangle_lens.results.figures.style import BLUE, GREY, INK, ORANGE, PALE, error_bars, styled
 from entangle_lens.results.panel_tables import estimate_text
 from entangle_lens.statistics import Estimate
+from entangle_lens.text import figure_text, p_equation
 
 _LEVEL = 0.05
 _SHOWN_LETTERS = 36
@@ -30,13 +32,13 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
     raters = sorted(
         findings.raters, key=lambda each: each.entanglement.value if each.entanglement else -2.0
     )
-    titles = [f"r({findings.moral}, {findings.secondary})"]
+    titles = [figure_text(f"r({findings.moral}, {findings.secondary})")]
     if findings.people is not None:
         titles.append("difference from people")
     figure = make_subplots(cols=len(titles), subplot_titles=titles, shared_yaxes=True)
     own = [(each.entanglement, each.p_corrected) for each in raters]
     names = [each.name for each in raters]
-    _mark(figure, names, own, BLUE, column=1)
+    _mark(figure, names, own, BLUE, 1, n_permutations=findings.n_resamples)
     _reference(figure, findings.people)
     for name, each in zip(names, raters, strict=True):
         if each.entanglement is None:
@@ -44,10 +46,10 @@ def panel_forest(findings: PanelFindings) -> go.Figure:
     if findings.people is not None:
         against = [each.against_people for each in raters]
         tests = [(each.difference, each.p_corrected) if each else (None, 1.0) for each in against]
-        _mark(figure, names, tests, ORANGE, column=2)
+        _mark(figure, names, tests, ORANGE, 2)
         figure.add_vline(x=0, line={"color": PALE, "width": 1}, row=1, col=2)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names)
-    figure.update_yaxes(tickvals=names, ticktext=list(map(_short, names)))
+    figure.update_yaxes(tickvals=names, ticktext=[figure_text(_short(name)) for name in names])
     figure.update_yaxes(range=[-0.7, len(names) + (0.2 if findings.people else -0.3)])
     return styled(figure, height=170 + _TALL * max(len(names), 3), legend=False)
 
@@ -58,8 +60,14 @@ def _mark(
     tests: Sequence[tuple[Estimate | None, float]],
     colour: str,
     column: int,
+    n_permutations: int | None = None,
 ) -> None:
     """Draw estimates with their intervals; filled where those exclude 0 and corrected p < .05."""
+
+    def text(name: str, each: Estimate, p: float) -> str:
+        corrected = p_equation(p, n_permutations, uncorrected=each.p)
+        return figure_text(f"{name}: {estimate_text(each)}, corrected {corrected}")
+
     rows = [
         (name, each, p)
         for name, (each, p) in zip(names, tests, strict=True)
@@ -77,8 +85,8 @@ def _mark(
                 "line": {"color": colour, "width": 2},
             },
             marker_line_color=colour,
-            text=[f"{estimate_text(each)}, corrected p {p:.2g}" for _, each, p in rows],
-            hovertemplate="%{y}: %{text}<extra></extra>",
+            text=[text(*row) for row in rows],
+            hovertemplate="%{text}<extra></extra>",
         ),
         row=1,
         col=column,
@@ -120,7 +128,7 @@ def _say_why(figure: go.Figure, name: str, reason: str, column: int) -> None:
     figure.add_annotation(
         x=0,
         y=name,
-        text=reason,
+        text=figure_text(reason),
         showarrow=False,
         font={"size": 12, "color": GREY},
         bgcolor="white",
@@ -142,14 +150,14 @@ def rated_items(findings: PanelFindings) -> go.Figure:
             mode="markers",
             marker={"size": 8, "color": BLUE, "opacity": 0.6},
             text=[
-                f"{text} (scenario {findings.scenarios.of_item[item]})"
+                figure_text(f"{text} (scenario {findings.scenarios.of_item[item]})")
                 for text, item in zip(texts, known, strict=True)
             ],
             hovertemplate="%{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=f"{findings.moral} rating")
-    figure.update_yaxes(title=f"{findings.secondary} rating")
+    figure.update_xaxes(title=figure_text(f"{findings.moral} rating"))
+    figure.update_yaxes(title=figure_text(f"{findings.secondary} rating"))
     return styled(figure, height=440, legend=False)
 
 
