@@ -1,4 +1,4 @@
-"""Make the example tables of ``entangle-lens ratings``: one model's ratings, and simulated people's.
+"""Make the example tables for ``entangle-lens ratings``: a model's ratings and simulated people's.
 
 The model is a bundled organism in which morality leaks into grammar ratings. The people are made
 up: they rate each value by its own level, with noise, so that nothing leaks.

@@ -78,9 +78,10 @@ class RepairChoice:
         return self.removable.valid and all(each.passes for each in self.validations.values())
 
     @property
-    def rank(self) -> tuple[bool, float]:
+    def rank(self) -> tuple[bool, float, float]:
         """The sort key; the lowest is chosen: those that pass, then by the sum of what is left."""
-        return not self.passes, sum(each.rank[1] for each in self.validations.values())
+        ranks = [each.rank for each in self.validations.values()]
+        return not self.passes, sum(rank[1] for rank in ranks), sum(rank[2] for rank in ranks)
 
     @property
     def failures(self) -> tuple[str, ...]:

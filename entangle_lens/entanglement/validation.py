@@ -6,8 +6,10 @@ filter of Arditi et al., arXiv 2406.11717, who discard the last fifth of the lay
 where it keeps what the verdict asks of the secondary ratings: on held-out secondary pairs, 95 % of
 the clean d', half of the clean standard deviation, and the option mass. Of those that pass, the one
 is taken under which held-out moral pairs differ least in their secondary ratings, measured in the
-difference that secondary pairs make. Where none passes, none is recommended, and the one with the
-least left and lost is shown.
+difference that secondary pairs make. Less than .05 counts as nothing left (half of what the verdict
+counts as a leak; smaller differences between candidates are noise of the held-out pairs), and of
+several with nothing left the one is taken that keeps most of the standard deviation. Where none
+passes, none is recommended, and the one with the least left and lost is shown.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from entangle_lens.directions import LayerDirections
 from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.ratings import rate, summarise
-from entangle_lens.entanglement.rule import MAX_MASS_LOSS, MIN_SPREAD_KEPT
+from entangle_lens.entanglement.rule import MAX_MASS_LOSS, MIN_SPREAD_KEPT, SMALLEST
 from entangle_lens.entanglement.selection import valid_layers
 from entangle_lens.entanglement.side_effects import ACCEPTED_KL
 from entangle_lens.interventions import ablation
@@ -33,6 +35,7 @@ from entangle_lens.statistics import d_prime
 from entangle_lens.stimuli import Stimuli
 
 MIN_KEPT = 0.95
+NOTHING_LEFT = SMALLEST / 2
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,16 @@ class Validation:
         return not self.failures
 
     @property
-    def rank(self) -> tuple[bool, float]:
+    def rank(self) -> tuple[bool, float, float]:
         """The sort key; the lowest is chosen: those that pass, then by what is left and lost."""
         lost = 0.0 if self.passes else max(0.0, 1 - self.kept) + max(0.0, self.kl)
-        total = abs(self.left) + lost
-        return not self.passes, math.inf if math.isnan(total) else total
+        left = max(abs(self.left), NOTHING_LEFT) + lost
+        flattened = 1 - min(self.spread, 1.0)
+        return not self.passes, _or_worst(left), _or_worst(flattened)
+
+
+def _or_worst(number: float) -> float:
+    return math.inf if math.isnan(number) else number
 
 
 def best(validations: Sequence[Validation]) -> Validation:

@@ -10,21 +10,26 @@ import pandas as pd
 from entangle_lens.entanglement.reliability import Reliability, ValueReliability
 from entangle_lens.entanglement.study import Finding, Findings
 from entangle_lens.statistics import Estimate
+from entangle_lens.stimuli import POLARITIES
 
 _SHARES = ("scenario", "item", "paraphrase", "polarity", "item_x_paraphrase", "residual")
 
 
 def reliability_table(findings: Findings) -> pd.DataFrame:
-    """Return one row a pair and value: split-half reliability and shares of the variance."""
+    """Return one row per pair and value: split halves, shares of the variance, accuracies.
+
+    ``accuracy_POLARITY`` is r(design level, rating of that same value) where the scale runs in that
+    way only: a model that ignores which end stands for what is right in one and wrong in the other.
+    """
     return pd.DataFrame(
-        {"pair": name, **_numbers(value)}
+        {"pair": name, **_numbers(value), **_accuracies(each, value.value)}
         for name, each in findings.pairs.items()
         for value in _both(each.reliability)
     )
 
 
 def wordings_table(findings: Findings) -> pd.DataFrame:
-    """Return one row a pair, value and way of asking: both correlations, with their signs."""
+    """Return one row per pair, value and way of asking: both correlations, with their signs."""
     columns = ["pair", "value", "kind", "name"]
     for figure in ("entanglement", "design"):
         columns += [figure, f"{figure}_low", f"{figure}_high"]
@@ -57,6 +62,9 @@ def shown_reliability(findings: Findings) -> pd.DataFrame:
         f"{n} x {m}" for n, m in zip(table["n_paraphrases"], table["n_polarities"], strict=True)
     ]
     shown["split half"] = table["split_half"].map(lambda r: _said(r, "{:.3f}"))
+    for polarity in POLARITIES:
+        accuracy = table[f"accuracy_{polarity}"]
+        shown[f"accuracy, {polarity}"] = accuracy.map(lambda r: _said(r, "{:+.2f}"))
     for share in _SHARES:
         shown[share.replace("_", " ")] = table[share].map(lambda part: _said(part, "{:.1%}"))
     return shown
@@ -74,6 +82,11 @@ def shown_wordings(findings: Findings) -> pd.DataFrame:
             for r, low, high in rows
         ]
     return shown
+
+
+def _accuracies(finding: Finding, value: str) -> dict[str, float]:
+    by_polarity = finding.behaviour.facts.ratings[value].by_polarity
+    return {f"accuracy_{polarity}": by_polarity.get(polarity, np.nan) for polarity in POLARITIES}
 
 
 def _both(reliability: Reliability) -> tuple[ValueReliability, ValueReliability]:
