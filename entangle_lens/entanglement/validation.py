@@ -8,8 +8,8 @@ the clean d', half of the clean standard deviation, and the option mass. Of thos
 is taken under which held-out moral pairs differ least in their secondary ratings, measured in the
 difference that secondary pairs make. Less than .05 counts as nothing left (half of what the verdict
 counts as a leak; smaller differences between candidates are noise of the held-out pairs), and of
-several with nothing left the one is taken that keeps most of the standard deviation. Where none
-passes, none is recommended, and the one with the least left and lost is shown.
+several with nothing left the one is taken that tells secondary pairs apart best. Where none passes,
+none is recommended, and the one with the least left and lost is shown.
 """
 
 from __future__ import annotations
@@ -93,8 +93,7 @@ class Validation:
         """The sort key; the lowest is chosen: those that pass, then by what is left and lost."""
         lost = 0.0 if self.passes else max(0.0, 1 - self.kept) + max(0.0, self.kl)
         left = max(abs(self.left), NOTHING_LEFT) + lost
-        flattened = 1 - min(self.spread, 1.0)
-        return not self.passes, _or_worst(left), _or_worst(flattened)
+        return not self.passes, _or_worst(left), _or_worst(-self.kept)
 
 
 def _or_worst(number: float) -> float:

@@ -201,8 +201,8 @@ def test_saved_comparison_holds_tables_figures_and_methods(entangled, tmp_path):
 
 
 def test_choice_takes_what_passes_before_what_removes_most():
-    def validation(left, kept, kl, spread=1.0):
-        return Validation(Candidate("any", "", 0, ()), left, kept, spread, kl)
+    def validation(left, kept, kl):
+        return Validation(Candidate("any", "", 0, ()), left, kept, 1.0, kl)
 
     strong, good, dull = (
         validation(0.0, 0.5, 0.0),
@@ -212,9 +212,9 @@ def test_choice_takes_what_passes_before_what_removes_most():
     assert best([strong, good, dull]) is good
     assert best([strong, validation(0.0, 1.0, 0.2), dull]) is dull
     assert not strong.passes
-    thin, whole = validation(0.001, 1.0, 0.0, 0.6), validation(0.03, 1.0, 0.0, 0.9)
-    assert best([thin, whole, good]) is whole
-    assert best([thin, good]) is thin
+    blunt, sharp = validation(0.001, 1.0, 0.0), validation(0.03, 1.5, 0.0)
+    assert best([blunt, sharp, good]) is sharp
+    assert best([blunt, good]) is blunt
     unknown = validation(float("nan"), float("nan"), 0.0)
     assert best([unknown, dull]) is best([dull, unknown]) is dull
     assert Validation(Candidate("any", "", 0, ()), 0.0, 1.0, 1.0, float("nan")).passes
