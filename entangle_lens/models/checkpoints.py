@@ -15,15 +15,12 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-from transformer_lens.model_bridge.sources.transformers import (
-    determine_architecture_from_hf_config,
-    get_hf_model_class_for_architecture,
-)
+from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.models.architectures import architecture_of
 from entangle_lens.organisms.bundle import DEFAULT_ORGANISM, ORGANISM_PREFIX, organism_folder
 
 _HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
@@ -52,7 +49,7 @@ def open_checkpoint(
     source = _resolve_source(name)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _from_pretrained(AutoConfig, source, name, "config.json", options)
-    architecture = _architecture(config, name)
+    architecture = architecture_of(config, name)
     tokenizer = _tokenizer(source, name, options)
     spread = {"device_map": "auto"} if place == "balanced" else {}
     model_class = get_hf_model_class_for_architecture(architecture)
@@ -109,20 +106,6 @@ def _resolve_dtype(dtype: str, place: str) -> torch.dtype:
     if dtype not in DTYPES:
         raise EntangleError(f"dtype {dtype!r} is unknown; the choices are auto, {choices(DTYPES)}")
     return DTYPES[dtype]
-
-
-def _architecture(config: Any, name: str) -> str:
-    try:
-        architecture = str(determine_architecture_from_hf_config(config))
-    except ValueError:
-        architecture = str(getattr(config, "model_type", "unknown"))
-    if architecture not in SUPPORTED_ARCHITECTURES:
-        raise EntangleError(
-            f"model {name!r} has architecture {architecture}, which TransformerLens does not "
-            "support; it supports Qwen, Gemma, Mistral, Llama and the others that "
-            "TransformerBridge.list_supported_models() lists"
-        )
-    return architecture
 
 
 def _tokenizer(source: str, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:

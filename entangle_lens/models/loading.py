@@ -70,6 +70,7 @@ def load(
             that TransformerLens does not know, an impossible device or dtype.
     """
     checkpoint = open_checkpoint(str(name), device, dtype, revision, trust_remote_code)
+    attention = _attention_of(checkpoint.hf_model)
     plain = None if device == "balanced" else _same_parameters(checkpoint.hf_model)
     bridge = build_bridge_from_module(
         checkpoint.hf_model,
@@ -78,7 +79,7 @@ def load(
         tokenizer=copy.deepcopy(checkpoint.tokenizer),
         model_name=str(name),
     )
-    _use_fast_attention(checkpoint.hf_model)
+    checkpoint.hf_model.set_attn_implementation(attention)
     about = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain)
     bridge.entangle_info = replace(about, revision=checkpoint.commit or about.revision)
     return bridge
@@ -135,16 +136,19 @@ def _describe(
 
 def _same_parameters(hf_model: PreTrainedModel) -> PreTrainedModel:
     """Return a second tree of modules over the very same parameters and buffers."""
-    _use_fast_attention(hf_model)
     tensors = [*hf_model.parameters(), *hf_model.buffers()]
     return copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
 
 
-def _use_fast_attention(hf_model: PreTrainedModel) -> None:
-    """Put fused attention back, which wrapping replaced by eager; Gemma 2 softcaps need eager."""
-    text_config = hf_model.config.get_text_config()
-    if getattr(text_config, "attn_logit_softcapping", None) is None:
-        hf_model.set_attn_implementation("sdpa")
+def _attention_of(hf_model: PreTrainedModel) -> dict[str, str]:
+    """Return how the model attends, its parts by name: what transformers chose when it loaded it.
+
+    Wrapping puts the slow way in its place. Not every model takes the fast one.
+    """
+    config = hf_model.config
+    parts = {name: getattr(config, name, None) for name in config.sub_configs}
+    chosen = {name: part._attn_implementation for name, part in parts.items() if part is not None}
+    return {"": config._attn_implementation, **chosen}
 
 
 def _fingerprint(folder: Path) -> str:
