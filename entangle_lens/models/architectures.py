@@ -1,8 +1,11 @@
-"""Which architectures can be measured: decoders that predict the next token."""
+"""Which models can be measured: decoders of a sensible size that predict the next token."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
@@ -11,7 +14,7 @@ from transformer_lens.utilities.architectures import classify_architecture
 
 from entangle_lens.errors import EntangleError
 
-_PREDICTS_TOKENS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$", re.IGNORECASE)
+_PREDICTS_TOKENS = re.compile(r"(ForCausalLM|LMHead\w*|ForConditionalGeneration)$", re.IGNORECASE)
 _FILLS_IN = {"LLaDAModelLM", "LLaDA2MoeModelLM", "DreamModel", "GiddForDiffusionLM"}
 _OTHER_KINDS = {
     "seq2seq": "an encoder-decoder",
@@ -19,6 +22,53 @@ _OTHER_KINDS = {
     "audio": "a model of sound",
     "vision": "a model of images",
 }
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "n_blocks")
+# Far above any model there is; more would take all memory before a weight is read.
+_LARGEST = dict.fromkeys((*_LAYERS, "encoder_layers", "decoder_layers"), 1_000) | {
+    "hidden_size": 10**6,
+    "n_embd": 10**6,
+    "d_model": 10**6,
+    "intermediate_size": 10**7,
+    "vocab_size": 10**8,
+    "num_attention_heads": 10**5,
+    "num_experts": 10**5,
+    "num_local_experts": 10**5,
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a ``config.json`` as it stands; nothing where it is not an object of JSON."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def check_sizes(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a configuration of no layer, or of sizes that no model has, before it is built."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for key in _LAYERS:
+            if _is_number(part.get(key)) and part[key] < 1:
+                raise _size_refusal(name, key, part[key])
+    pending = [config]
+    while pending:
+        part = pending.pop()
+        pending += [each for each in part.values() if isinstance(each, dict)]
+        for key, largest in _LARGEST.items():
+            if _is_number(part.get(key)) and part[key] > largest:
+                raise _size_refusal(name, key, part[key])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _size_refusal(name: str, key: str, value: int | float) -> EntangleError:
+    return EntangleError(
+        f"the config.json of model {name!r} says {key} {value}; 1 to {_LARGEST[key]} was expected"
+    )
 
 
 def architecture_of(config: Any, name: str) -> str:

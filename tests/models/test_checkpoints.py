@@ -116,11 +116,11 @@ def test_hub_id_that_is_not_here_is_refused_offline(offline, load):
 def test_name_that_is_neither_folder_nor_hub_id_is_refused(name):
     message = refusal(name)
     assert repr(name) in message
-    assert "no folder, no hub id" in message
+    assert "is not a folder, not a hub id" in message
 
 
 def test_file_is_no_model_folder(folder):
-    assert "is no folder" in refusal(folder / "config.json")
+    assert "is not a folder" in refusal(folder / "config.json")
 
 
 def test_folder_without_any_model_is_refused(tmp_path):
