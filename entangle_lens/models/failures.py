@@ -75,4 +75,4 @@ def _detail(error: BaseException, message: str) -> str:
     """Return what the library says, without pointing to a report that nobody sees."""
     if "above report" in message:
         return "they are not in the form that its config.json describes"
-    return f"{type(error).__name__}: {message[:200]}" if message else type(error).__name__
+    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
