@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
@@ -76,7 +76,7 @@ def open_checkpoint(
     options |= {"dtype": torch_dtype} | _placement(place, quantised)
     hf_model, notes = _model(architecture, source, name, options)
     if not options.get("device_map"):
-        hf_model = hf_model.to(place)
+        hf_model = cast(Any, hf_model).to(place)
     if quantised and getattr(hf_model, "hf_quantizer", None) is None:
         raise EntangleError(
             f"the config.json of model {name!r} says that its weights are quantised, in a way "

@@ -54,10 +54,10 @@ def _hashed(path: Path, n_bytes: int, changed: tuple[int, ...], whole: bool) -> 
             return hashlib.file_digest(file, "sha256").digest()
     digest = hashlib.sha256()
     seen = np.memmap(path, dtype=np.uint8, mode="r")
-    digest.update(seen[:_BEGINNING])
+    digest.update(seen[:_BEGINNING].data)
     for start in range(0, n_bytes, _CHUNK):
         chunk = seen[start : start + _CHUNK]
         blocks = chunk[: len(chunk) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
-        digest.update(np.ascontiguousarray(blocks[:, :_SAMPLE]))
-        digest.update(chunk[len(blocks) * _BLOCK :])
+        digest.update(np.ascontiguousarray(blocks[:, :_SAMPLE]).data)
+        digest.update(chunk[len(blocks) * _BLOCK :].data)
     return digest.digest()
