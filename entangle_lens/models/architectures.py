@@ -78,7 +78,8 @@ def architecture_of(config: Any, name: str) -> str:
         EntangleError: an encoder, an encoder-decoder, a head of another kind or none, or an
             architecture that TransformerLens does not know.
     """
-    named = [str(each) for each in getattr(config, "architectures", None) or ()]
+    given = getattr(config, "architectures", None) or ()
+    named = [given] if isinstance(given, str) else [str(each) for each in given]
     usable = [each for each in named if each in SUPPORTED_ARCHITECTURES]
     if named and not usable and not any(map(_PREDICTS_TOKENS.search, named)):
         raise _refusal(name, named[0], _head_of(named[0]))

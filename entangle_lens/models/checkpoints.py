@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import torch
 from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.quantizers import AutoHfQuantizer
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from entangle_lens.errors import EntangleError, choices, printable
@@ -71,17 +73,12 @@ def open_checkpoint(
     architecture = architecture_of(config, name)
     if is_folder(source):
         check_files(Path(source), raw)
+    _check_quantisation(raw, name)
     tokenizer = _tokenizer(source, name, options)
-    quantised = bool(quantization_of(raw))
-    options |= {"dtype": torch_dtype} | _placement(place, quantised)
+    options |= {"dtype": torch_dtype} | _placement(place, bool(quantization_of(raw)))
     hf_model, notes = _model(architecture, source, name, options)
     if not options.get("device_map"):
         hf_model = cast(Any, hf_model).to(place)
-    if quantised and getattr(hf_model, "hf_quantizer", None) is None:
-        raise EntangleError(
-            f"the config.json of model {name!r} says that its weights are quantised, in a way "
-            "that transformers does not know; give the checkpoint in float32, bfloat16 or float16"
-        )
     for note in notes:
         _log.warning(printable(note, one_line=True))
     commit = _commit(source, revision)
@@ -98,6 +95,17 @@ def _configuration(source: str, name: str, revision: str | None) -> dict[str, An
     raw = read_config(Path(path or ""))
     check_sizes(raw, name)
     return raw
+
+
+def _check_quantisation(raw: Mapping[str, Any], name: str) -> None:
+    """Refuse coded weights that transformers would take for plain ones, with a warning unseen."""
+    quantisation = quantization_of(raw)
+    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+    if method is not None and not AutoHfQuantizer.supports_quant_method(quantisation):
+        raise EntangleError(
+            f"the config.json of model {name!r} says that its weights are quantised as {method!r}, "
+            "which transformers does not know; give the checkpoint in float32, bfloat16 or float16"
+        )
 
 
 def _placement(place: str, quantised: bool) -> dict[str, Any]:

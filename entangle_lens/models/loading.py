@@ -104,6 +104,11 @@ def info(model: TransformerBridge) -> ModelInfo:
     known = getattr(model, "entangle_info", None)
     if isinstance(known, ModelInfo):
         return known
+    if not isinstance(model, TransformerBridge):
+        raise EntangleError(
+            f"{model!r} is not a model; what entangle_lens.load returns was expected, or another "
+            "TransformerBridge"
+        )
     if model.tokenizer is None:
         raise EntangleError(
             f"model {model.cfg.model_name!r} has no tokenizer; give the bridge one, or load the "

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -23,7 +24,9 @@ _ORDER = (
     "pytorch_model.bin.index.json",
 )
 _POINTER = b"version https://git-lfs"
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+_FLOATS = {"F64", "F32", "F16", "BF16"} | {
+    f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16")
+}
 _IN_A_STACK = re.compile(r"(.+?)\.(\d+)\.")
 _OTHER_SENSES = re.compile(r"vis(ion|ual)|audio|image|speech")
 # What older checkpoints kept beside their parameters, and scales of a cache that is not used.
@@ -70,8 +73,7 @@ def check_files(folder: Path, config: Mapping[str, Any]) -> None:
                 f"{str(path)!r} is a git-lfs pointer, not the weights themselves; fetch them, for "
                 "example with 'git lfs pull'"
             )
-        if path.suffix == ".safetensors":
-            _check_stored(path, quantised)
+        _check_stored(path, quantised)
 
 
 def quantization_of(config: Mapping[str, Any]) -> Any:
@@ -144,19 +146,31 @@ def _shards(folder: Path, index: str) -> list[Path]:
 
 def _check_stored(path: Path, quantised: bool) -> None:
     try:
-        with safe_open(path, framework="pt") as file:
-            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        coded = _stored_as_codes(path)
+    except Exception as error:  # torch.load raises almost anything
         raise EntangleError(
-            f"weight file {str(path)!r} is broken, or was not downloaded whole ({error})"
+            f"weight file {str(path)!r} is broken, or was not downloaded whole "
+            f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
-    coded = {key for key, kind in kinds.items() if key.endswith("weight") and kind not in _FLOATS}
     if coded and not quantised:
         raise EntangleError(
-            f"weight file {str(path)!r} holds {_some(coded)} as {kinds[min(coded)]}, and its "
+            f"weight file {str(path)!r} holds {_some(coded)} as {coded[min(coded)]}, and its "
             "config.json does not say how to turn that into numbers; give the checkpoint in "
             "float32, bfloat16 or float16"
         )
+
+
+def _stored_as_codes(path: Path) -> dict[str, str]:
+    """Return the dtypes of weights that are kept in another form than floats; none is read."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    else:
+        kept = torch.load(path, map_location="meta", weights_only=True)
+        kinds = {key: str(tensor.dtype) for key, tensor in kept.items()}
+    return {
+        key: kind for key, kind in kinds.items() if key.endswith("weight") and kind not in _FLOATS
+    }
 
 
 def _is_quantised(model: PreTrainedModel) -> bool:

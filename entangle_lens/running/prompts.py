@@ -42,6 +42,8 @@ def rating_prompts(
             pass it on as it stands, a tokenizer that cannot tell the ratings apart or does not
             belong to the model, a prompt that is longer than the model's context.
     """
+    if not texts:
+        raise EntangleError("no texts were given to be rated; at least one was expected")
     _refuse_empty(texts)
     tokenizer = info(model).tokenizer
     contents = [question.content(text, scale) for text in texts]
@@ -96,7 +98,7 @@ def plain_prompts(model: TransformerBridge, texts: Sequence[str]) -> PromptGroup
     _refuse_empty(texts)
     tokenizer = info(model).tokenizer
     refuse_control_tokens(tokenizer, texts)
-    encoded = tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+    encoded = tokenizer(list(texts), add_special_tokens=True)["input_ids"] if texts else []
     tokens = tuple(tuple(_without_eos(tokenizer, ids)) for ids in encoded)
     check_tokens(model, tokens)
     return PromptGroup(tokens)
@@ -162,8 +164,6 @@ def _render_many(
 
 
 def _refuse_empty(texts: Sequence[str]) -> None:
-    if not texts:
-        raise EntangleError("no texts were given; at least one was expected")
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise EntangleError(
@@ -176,7 +176,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _encode_many(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+    return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"]) if texts else []
 
 
 def _encode_with_offsets(

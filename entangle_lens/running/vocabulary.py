@@ -88,8 +88,8 @@ def check_tokens(
                 f"the tokenizer has the token {token!r} (number {foreign}), and the model has "
                 f"embeddings of {n_known} tokens only; tokenizer and model do not belong together"
             )
-    shortest, longest = min(map(len, prompts)), max(map(len, prompts))
-    if shortest == 0:
+    longest = max(map(len, prompts), default=0)
+    if not all(prompts):
         raise EntangleError("the tokenizer makes no token of a text, and there is nothing to run")
     longest += max((len(option) - 1 for option in options), default=0)
     window = context_window(model)

@@ -66,7 +66,9 @@ def test_encoder_that_names_no_class_is_refused(tmp_path, model_type):
         el.load(folder_of(tmp_path, model_type, None))
 
 
-@pytest.mark.parametrize("architectures", [None, [], ["Qwen3ForCausalLM"], ["MyQwenForCausalLM"]])
+@pytest.mark.parametrize(
+    "architectures", [None, [], ["Qwen3ForCausalLM"], ["MyQwenForCausalLM"], ["QWenLMHeadModel"]]
+)
 def test_decoder_is_loaded_whatever_its_class_is_called(tiny_folder, tmp_path, architectures):
     for file in tiny_folder("qwen3").iterdir():
         (tmp_path / file.name).symlink_to(file)

@@ -14,7 +14,7 @@ from entangle_lens.errors import EntangleError
 from entangle_lens.models import info, load_plain
 from entangle_lens.models.weights import check_loaded, weight_files
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, PICKLE = "model.safetensors", "pytorch_model.bin"
 INDEX = f"{WEIGHTS}.index.json"
 RANDOM = "which would be filled with random numbers"
 
@@ -124,7 +124,7 @@ def test_weights_kept_as_any_floats_are_loaded(copy, kind):
 
 def test_quantisation_that_transformers_does_not_know_is_refused(copy):
     change_config(copy, quantization_config={"quant_method": "homemade", "bits": 3})
-    assert "weights are quantised, in a way that transformers does not know" in refusal(copy)
+    assert "quantised as 'homemade', which transformers does not know" in refusal(copy)
 
 
 def test_weights_outside_of_the_layers_are_left_out_with_a_word(copy, caplog):
@@ -186,18 +186,29 @@ def test_truncated_weights_are_refused(copy):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no pickle", pickle.dumps(print), b"version https://git-lfs.github.com/spec/v1\n"],
-    ids=["empty", "garbage", "code", "pointer"],
+    [b"", b"no pickle", pickle.dumps(print, protocol=2), pickle.dumps([1], protocol=2)],
+    ids=["empty", "garbage", "code", "a list"],
 )
 def test_pickled_weights_that_cannot_be_read_are_refused(copy, content):
     (copy / WEIGHTS).unlink()
-    (copy / "pytorch_model.bin").write_bytes(content)
-    assert "weights" in refusal(copy)
+    (copy / PICKLE).write_bytes(content)
+    message = refusal(copy)
+    assert "is broken, or was not downloaded whole" in message
+    assert PICKLE in message
+
+
+def test_pickled_weights_kept_as_whole_numbers_are_refused(copy):
+    weights = {
+        key: (value * 100).to(torch.int8) for key, value in load_file(copy / WEIGHTS).items()
+    }
+    (copy / WEIGHTS).unlink()
+    torch.save(weights, copy / PICKLE)
+    assert "as torch.int8, and its config.json does not say how" in refusal(copy)
 
 
 def test_pickled_weights_are_loaded(copy):
     before = logits(el.load(copy))
-    torch.save(load_file(copy / WEIGHTS), copy / "pytorch_model.bin")
+    torch.save(load_file(copy / WEIGHTS), copy / PICKLE)
     (copy / WEIGHTS).unlink()
     assert torch.equal(logits(el.load(copy)), before)
 

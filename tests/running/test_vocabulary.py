@@ -179,9 +179,16 @@ def test_unknown_token_in_an_item_is_a_word_like_others(model):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("texts", [[], [""], ["i swept .", " \n"]])
-def test_nothing_to_ask_about_is_refused(model, make, texts):
-    assert "empty" in str(_refused(MAKERS[make], model, texts)) or not texts
+@pytest.mark.parametrize("texts", [[""], ["i swept .", " \n"]])
+def test_empty_text_is_refused(model, make, texts):
+    message = str(_refused(MAKERS[make], model, texts))
+    assert f"text {len(texts)} of {len(texts)} is empty" in message
+
+
+def test_no_texts_make_no_prompts(model):
+    """Tables of sentences may be left out of stimuli; without items there is nothing to rate."""
+    assert chat_prompts(model, []).tokens == plain_prompts(model, []).tokens == ()
+    assert "no texts were given" in str(_refused(rated, model, []))
 
 
 def test_text_of_which_no_token_is_made_is_refused(model):
