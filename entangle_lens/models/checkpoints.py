@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.quantizers import AutoHfQuantizer
+from transformers.quantizers.auto import AutoHfQuantizer
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from entangle_lens.errors import EntangleError, choices, printable
