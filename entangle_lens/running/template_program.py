@@ -1,4 +1,4 @@
-"""The program that renders chat templates, run as a process of its own by ``templates.py``.
+"""The program that renders chat templates, run as a process of its own by ``rendering.py``.
 
 A chat template comes with a checkpoint, so it may loop for ever or take all memory, and no way of
 stopping it from inside its own process stops all of them. This process has little memory, knows

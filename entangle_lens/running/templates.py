@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from entangle_lens.errors import EntangleError, choices
-from entangle_lens.running import template_program
+from entangle_lens.running.rendering import LETTERS, OutOfBoundsError, ask
 
 # The day that every template is told it is, so that a checkpoint is asked the same on any day.
 DATE = "2025-01-01"
-SECONDS, MEMORY, LETTERS = 10, 1 << 30, 1 << 20  # what 256 prompts, and one, may take
 _AT_ONCE = 256
-_START_SECONDS = 120
-_BOUNDS = f"{SECONDS} seconds, {MEMORY >> 30} GiB of memory and {LETTERS} letters per prompt"
 _PROBE = "Rate item 47, please:\n\nthey left it Here, and 3 of us saw it gone."
 _ANSWER = "answer 58 to it"
 _CLOSED = {
@@ -37,10 +28,6 @@ _CLOSED = {
 }
 _CHANNEL, _FINAL = "<|channel|>", "<|channel|>final<|message|>"
 Chat = list[dict[str, Any]]
-
-
-class _OutOfBoundsError(EntangleError):
-    """A template took more than it may, so it is not tried again in another way."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +101,7 @@ def manner_of(template: ChatTemplate) -> Manner:
     for in_parts in (False, True):
         try:
             (text,), dated = _rendered(template, [_asked(_PROBE, in_parts)])
-        except _OutOfBoundsError:
+        except OutOfBoundsError:
             raise
         except EntangleError as error:
             failure = failure or error
@@ -207,7 +194,7 @@ def _rendered(
     texts: list[str] = []
     dated = False
     for first in range(0, len(chats), _AT_ONCE):
-        reply = _PROCESS.ask(
+        reply = ask(
             {
                 "template": template.source,
                 "chats": chats[first : first + _AT_ONCE],
@@ -221,89 +208,3 @@ def _rendered(
         texts += reply["texts"]
         dated = dated or reply["dated"]
     return texts, dated
-
-
-class _Process:
-    """The process that renders, started when it is first needed and ended with this one."""
-
-    def __init__(self) -> None:
-        self._running: subprocess.Popen[str] | None = None
-        self._of = 0
-        self._lock = threading.Lock()
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and return the reply; end the process where there is none in time."""
-        with self._lock:
-            process = self._started()
-            try:
-                process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                line = _line_of(process, SECONDS)
-            except OSError:
-                line = ""
-            except BaseException:  # interrupted: a late reply must not answer the next request
-                self.end()
-                raise
-            if not line:
-                self.end()
-                raise _OutOfBoundsError(
-                    f"the chat template takes more than it may ({_BOUNDS}); it cannot be used"
-                )
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def end(self) -> None:
-        """End the process, if this is the one that started it."""
-        if self._running is not None and self._of == os.getpid():
-            self._running.kill()
-            self._running.communicate()
-        self._running = None
-
-    def _started(self) -> subprocess.Popen[str]:
-        if self._of != os.getpid() or (self._running and self._running.poll() is not None):
-            self._running = None
-        if self._running is None:
-            self._running, self._of = _start(), os.getpid()
-        return self._running
-
-
-def _start() -> subprocess.Popen[str]:
-    """Start the program with this process's packages, and without importing this one's."""
-    program = str(Path(template_program.__file__))
-    code = (
-        f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; import runpy; "
-        f"runpy.run_path({program!r}, run_name='__main__')"
-    )
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-c", code, str(MEMORY)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="ascii",
-            start_new_session=True,  # Ctrl-C is for this process
-        )
-    except OSError as error:
-        raise EntangleError(
-            f"no process can be started to render the chat template ({error})"
-        ) from error
-    if _line_of(process, _START_SECONDS).strip() != template_program.READY:
-        process.kill()
-        process.communicate()
-        raise EntangleError("the process that renders chat templates does not start")
-    return process
-
-
-def _line_of(process: subprocess.Popen[str], seconds: int) -> str:
-    """Read a line of a process's output; nothing where it ends before, or has to be ended."""
-    timer = threading.Timer(seconds, process.kill)
-    timer.start()
-    try:
-        return process.stdout.readline()  # type: ignore[union-attr]
-    finally:
-        timer.cancel()
-
-
-_PROCESS = _Process()
-atexit.register(_PROCESS.end)

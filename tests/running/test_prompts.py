@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 import entangle_lens as el
 from entangle_lens.models import info
-from entangle_lens.organisms.build import Shape, tiny_model, word_tokenizer
+from entangle_lens.organisms.build import word_tokenizer
 from entangle_lens.running import chat_prompts, plain_prompts, rating_prompts
 from entangle_lens.running.prompts import render
 from entangle_lens.stimuli import Question, Scale
@@ -30,21 +30,6 @@ NO_SYSTEM = (
     + "{% if add_generation_prompt %} <assistant> {% endif %}"
 )
 MERGES = [("b", " "), ("b ", "1")]
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wide")
-    tiny_model("qwen3", 400, 1, Shape(n_layers=1, n_ctx=256)).save_pretrained(folder)
-    words().save_pretrained(folder)
-    return el.load(folder)
-
-
-@pytest.fixture
-def bare(loaded, monkeypatch):
-    """A model of many tokens, whose tokenizer each test replaces by its own."""
-    monkeypatch.setattr(loaded, "entangle_info", loaded.entangle_info)
-    return loaded
 
 
 def words(template=None):

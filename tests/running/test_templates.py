@@ -10,7 +10,7 @@ from jinja2.exceptions import TemplateError
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.organisms.build import word_tokenizer
-from entangle_lens.running import templates
+from entangle_lens.running import rendering, templates
 from entangle_lens.running.prompts import render
 from entangle_lens.running.templates import DATE, ChatTemplate, manner_of
 
@@ -178,8 +178,8 @@ ENDS = "{% endfor %}{% endfor %}{% endfor %}"
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (f"{LOOPS}{ENDS}", "takes more than it may (1 seconds, 1 GiB of memory"),
-        (f"{LOOPS}{{{{ '' }}}}{ENDS}", "takes more than it may (1 seconds, 1 GiB of memory"),
+        (f"{LOOPS}{ENDS}", "takes more than it may (10 seconds, 1 GiB of memory"),
+        (f"{LOOPS}{{{{ '' }}}}{ENDS}", "takes more than it may (10 seconds, 1 GiB of memory"),
         ("{{ 'a' * 10 ** 10 }}", "MemoryError"),
         ("{{ '%9999999999d' % 1 }}", "MemoryError"),
         ("{{ messages[0].content.ljust(10 ** 10) }}", "MemoryError"),
@@ -188,8 +188,7 @@ ENDS = "{% endfor %}{% endfor %}{% endfor %}"
     ],
 )
 def test_template_takes_no_more_than_it_may(monkeypatch, source, said):
-    monkeypatch.setattr(templates, "SECONDS", 1)
-    monkeypatch.setattr(templates, "_BOUNDS", templates._BOUNDS.replace("10 seconds", "1 seconds"))
+    monkeypatch.setattr(rendering, "SECONDS", 2)
     began = time.monotonic()
     assert said in refusal(source)
     assert time.monotonic() - began < 60
@@ -198,7 +197,7 @@ def test_template_takes_no_more_than_it_may(monkeypatch, source, said):
 
 def test_item_that_makes_a_template_loop_is_refused(monkeypatch):
     """Every prompt is bounded, not only the first."""
-    monkeypatch.setattr(templates, "SECONDS", 1)
+    monkeypatch.setattr(rendering, "SECONDS", 2)
     source = f"{{% if 'bomb' in messages[0].content %}}{LOOPS}{ENDS}{{% endif %}}{TURNS}"
     assert turn(source, "a lamp .") == "<|user|>\na lamp .<|end|>\n"
     assert "takes more than it may" in refusal(source, "a bomb .")
@@ -206,15 +205,15 @@ def test_item_that_makes_a_template_loop_is_refused(monkeypatch):
 
 def test_rendering_goes_on_after_its_process_has_ended():
     before = turn(TURNS)
-    process = templates._PROCESS._running
+    process = rendering._PROCESS._running
     process.kill()
     process.wait()
     assert turn(TURNS) == before
-    assert templates._PROCESS._running.pid != process.pid
+    assert rendering._PROCESS._running.pid != process.pid
 
 
 def test_process_that_cannot_be_started_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(templates, "_PROCESS", templates._Process())
+    monkeypatch.setattr(rendering, "_PROCESS", rendering._Process())
     monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
     assert "no process can be started" in refusal("{{ 'never seen before' }}")
 
@@ -290,15 +289,15 @@ def test_tokenizer_is_left_as_it_was():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_forked_process_renders_in_a_process_of_its_own():
     turn(TURNS)
-    ours = templates._PROCESS._running.pid
+    ours = rendering._PROCESS._running.pid
     read, write = os.pipe()
     child = os.fork()
     if child == 0:  # no assertion: pytest is not to go on in here
         turn(TURNS)
-        os.write(write, str(templates._PROCESS._running.pid).encode())
-        templates._PROCESS.end()
+        os.write(write, str(rendering._PROCESS._running.pid).encode())
+        rendering._PROCESS.end()
         os._exit(0)
     os.waitpid(child, 0)
     assert int(os.read(read, 99)) != ours
     assert turn(TURNS)
-    assert templates._PROCESS._running.pid == ours
+    assert rendering._PROCESS._running.pid == ours
