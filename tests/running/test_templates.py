@@ -140,14 +140,25 @@ def test_template_that_cuts_long_items_passes_short_ones_on():
     assert turn(source, "short .") == "<|user|>\nshort .<|end|>\n"
 
 
-def test_day_is_the_same_on_any_day():
-    tokenizer = tokenizer_with(DATED)
+IN_A_MACRO = "{% macro today() %}{{ strftime_now('%d %b %Y') }}{% endmacro %}" + DATED.replace(
+    "strftime_now('%d %b %Y')", "today()"
+)
+IF_DEFINED = (
+    "{% if not date_string is defined %}{% if strftime_now is defined %}"
+    "{% set date_string = strftime_now('%d %b %Y') %}{% else %}{% set date_string = '' %}"
+    "{% endif %}{% endif %}" + DATED.replace("strftime_now('%d %b %Y')", "date_string")
+)
+
+
+@pytest.mark.parametrize("source", [DATED, IN_A_MACRO, IF_DEFINED])
+def test_day_is_the_same_on_any_day(source):
+    tokenizer = tokenizer_with(source)
     on_the_day = datetime.fromisoformat(DATE).strftime("%d %b %Y")
     assert render(tokenizer, "a", "").startswith(f"Today is {on_the_day}.\n")
     asked = [{"role": "user", "content": "a"}]
     theirs = tokenizer.apply_chat_template(asked, tokenize=False)
     assert theirs.startswith(f"Today is {datetime.now().strftime('%d %b %Y')}.\n")
-    assert manner_of(template_of(DATED)).dated
+    assert manner_of(template_of(source)).dated
     assert not manner_of(template_of(TURNS + HEADER)).dated
 
 
