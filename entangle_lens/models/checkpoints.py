@@ -1,203 +1,184 @@
-"""Open a checkpoint with transformers, and turn its many failures into one sentence each."""
+"""Open a checkpoint with transformers: configuration, tokenizer and weights, each checked."""
 
 from __future__ import annotations
 
+import json
 import logging
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-from transformer_lens.model_bridge.sources.transformers import (
-    determine_architecture_from_hf_config,
-    get_hf_model_class_for_architecture,
-)
+from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.quantizers.auto import AutoHfQuantizer
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from entangle_lens.errors import EntangleError, choices
-from entangle_lens.organisms.bundle import DEFAULT_ORGANISM, ORGANISM_PREFIX, organism_folder
+from entangle_lens.errors import EntangleError, choices, printable
+from entangle_lens.models.architectures import architecture_of, check_sizes, read_config
+from entangle_lens.models.arguments import (
+    ADAPTER,
+    adapter_refusal,
+    device_of,
+    dtype_of,
+    source_of,
+)
+from entangle_lens.models.failures import in_one_sentence
+from entangle_lens.models.weights import check_files, check_loaded, quantization_of
+from entangle_lens.paths import is_folder
 
-_HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
+_TEMPLATE_FILE = "chat_template.json"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint: where from, which commit, its tokenizer and its unwrapped model."""
+    """A loaded checkpoint: where from, which commit, its tokenizer and its unwrapped model.
 
+    ``notes`` are sentences for the user about what was left out of the model.
+    """
+
+    name: str
     source: str
     commit: str | None
     architecture: str
     tokenizer: PreTrainedTokenizerBase
     hf_model: PreTrainedModel
+    notes: tuple[str, ...] = ()
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the weights are kept in fewer bits than they are computed in."""
+        return getattr(self.hf_model, "hf_quantizer", None) is not None
 
 
 def open_checkpoint(
-    name: str, device: str, dtype: str, revision: str | None, trust_remote_code: bool
+    name: str | Path,
+    device: str | torch.device,
+    dtype: str | torch.dtype,
+    revision: str | None,
+    trust_remote_code: bool,
 ) -> Checkpoint:
     """Load configuration, tokenizer and weights with transformers, in that order."""
-    place = _resolve_device(device)
-    torch_dtype = _resolve_dtype(dtype, place)
-    source = _resolve_source(name)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    config = _from_pretrained(AutoConfig, source, name, "config.json", options)
-    architecture = _architecture(config, name)
+    place = device_of(device)
+    torch_dtype = dtype_of(dtype, place)
+    source = source_of(name, revision)
+    name = str(name)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    raw = _configuration(source, name, revision)
+    with in_one_sentence(name, source, "config.json"):
+        config = AutoConfig.from_pretrained(source, **options)
+    architecture = architecture_of(config, name)
+    if is_folder(source):
+        check_files(Path(source), raw)
+    _check_quantisation(raw, name)
     tokenizer = _tokenizer(source, name, options)
-    spread = {"device_map": "auto"} if place == "balanced" else {}
-    model_class = get_hf_model_class_for_architecture(architecture)
-    hf_model = _from_pretrained(
-        model_class, source, name, "weights", {**options, "dtype": torch_dtype, **spread}
-    )
-    if not spread:
-        hf_model = hf_model.to(place)
-    hf_model.eval().requires_grad_(False)
+    options |= {"dtype": torch_dtype} | _placement(place, bool(quantization_of(raw)))
+    hf_model, notes = _model(architecture, source, name, options)
+    if not options.get("device_map"):
+        hf_model = cast(Any, hf_model).to(place)
+    for note in notes:
+        _log.warning(printable(note, one_line=True))
     commit = _commit(source, revision)
-    return Checkpoint(source, commit, architecture, tokenizer, hf_model)
+    return Checkpoint(name, source, commit, architecture, tokenizer, hf_model, notes)
 
 
-def _resolve_source(name: str) -> str:
-    if name.startswith(ORGANISM_PREFIX):
-        return str(organism_folder(name.removeprefix(ORGANISM_PREFIX)))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise EntangleError(
-                f"model folder {name!r} holds no config.json; a model folder is what transformers' "
-                "save_pretrained writes"
-            )
-        return str(folder)
-    if folder.exists() or not _HUB_ID.match(name):
+def _configuration(source: str, name: str, revision: str | None) -> dict[str, Any]:
+    """Read config.json as it stands, and refuse what transformers should not even build."""
+    with in_one_sentence(name, source, "config.json"):
+        adapter = _file(source, ADAPTER, revision)
+        path = _file(source, "config.json", revision)
+    if adapter:
+        raise adapter_refusal(name)
+    raw = read_config(Path(path or ""))
+    check_sizes(raw, name)
+    return raw
+
+
+def _check_quantisation(raw: Mapping[str, Any], name: str) -> None:
+    """Refuse coded weights that transformers would take for plain ones, with a warning unseen."""
+    quantisation = quantization_of(raw)
+    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+    if method is not None and not AutoHfQuantizer.supports_quant_method(quantisation):
         raise EntangleError(
-            f"model {name!r} is no folder, no hub id such as Qwen/Qwen2.5-7B-Instruct and no "
-            f"bundled organism such as {DEFAULT_ORGANISM}"
+            f"the config.json of model {name!r} says that its weights are quantised as {method!r}, "
+            "which transformers does not know; give the checkpoint in float32, bfloat16 or float16"
         )
-    return name
 
 
-def _resolve_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "balanced":
-        if not torch.cuda.is_available():
-            raise EntangleError("device 'balanced' spreads layers over GPUs, and torch sees none")
-        return device
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        seen = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        raise EntangleError(
-            f"device {device!r} cannot be used here; the choices are "
-            f"{choices(['auto', 'cpu', *seen])}"
-        ) from error
-    return device
+def _placement(place: str, quantised: bool) -> dict[str, Any]:
+    """Say where transformers puts the weights, if it is to: quantised ones cannot be moved."""
+    if place == "balanced":
+        return {"device_map": "auto"}
+    return {"device_map": {"": place}} if quantised else {}
 
 
-def _resolve_dtype(dtype: str, place: str) -> torch.dtype:
-    if dtype == "auto":
-        return torch.float32 if place == "cpu" else torch.bfloat16
-    if dtype not in DTYPES:
-        raise EntangleError(f"dtype {dtype!r} is unknown; the choices are auto, {choices(DTYPES)}")
-    return DTYPES[dtype]
-
-
-def _architecture(config: Any, name: str) -> str:
-    try:
-        architecture = str(determine_architecture_from_hf_config(config))
-    except ValueError:
-        architecture = str(getattr(config, "model_type", "unknown"))
-    if architecture not in SUPPORTED_ARCHITECTURES:
-        raise EntangleError(
-            f"model {name!r} has architecture {architecture}, which TransformerLens does not "
-            "support; it supports Qwen, Gemma, Mistral, Llama and the others that "
-            "TransformerBridge.list_supported_models() lists"
+def _model(
+    architecture: str, source: str, name: str, options: dict[str, Any]
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """Read the weights, and make sure that they are those that the model needs."""
+    model_class = get_hf_model_class_for_architecture(architecture)
+    with in_one_sentence(name, source, "weights"):
+        hf_model, report = model_class.from_pretrained(
+            source,
+            **options,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused here, by name
         )
-    return architecture
+    notes = check_loaded(hf_model, report, name)
+    return hf_model.eval().requires_grad_(False), notes
 
 
 def _tokenizer(source: str, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     """Load the tokenizer, and refuse the empty one that transformers makes up without files."""
-    tokenizer = _from_pretrained(AutoTokenizer, source, name, "a tokenizer", options)
-    files = [*_TOKENIZER_FILES, *getattr(tokenizer, "vocab_files_names", {}).values()]
-    if not any(_file(source, file, options["revision"]) for file in files):
+    with in_one_sentence(name, source, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        files = [*_TOKENIZER_FILES, *getattr(tokenizer, "vocab_files_names", {}).values()]
+        found = any(_file(source, file, options["revision"]) for file in files)
+        apart = _file(source, _TEMPLATE_FILE, options["revision"])
+    if not found:
         raise EntangleError(
             f"model {name!r} has no tokenizer; beside its weights one of "
             f"{choices(_TOKENIZER_FILES)} was expected"
         )
+    if apart and not tokenizer.chat_template:
+        tokenizer.chat_template = _template_apart(Path(apart))
     return tokenizer
 
 
+def _template_apart(path: Path) -> str | dict[str, str]:
+    """Read the chat template of an older multimodal repository, or several by name.
+
+    transformers reads this file for a processor of text and pictures only.
+    """
+    try:
+        template = json.loads(path.read_text(encoding="utf-8"))["chat_template"]
+        if isinstance(template, list):
+            return {str(each["name"]): str(each["template"]) for each in template}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise EntangleError(
+            f"{str(path)!r} holds no chat template ({type(error).__name__})"
+        ) from error
+    return str(template)
+
+
 def _file(source: str, file: str, revision: str | None) -> str | None:
+    """Return where a file of the model is; None where it is not there, or cannot be had now."""
     found: str | None = cached_file(
-        source, file, revision=revision, _raise_exceptions_for_missing_entries=False
+        source,
+        file,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
     )
     return found
 
 
 def _commit(source: str, revision: str | None) -> str | None:
     """Return the hub commit that ``source`` was loaded from; None for a folder."""
-    if Path(source).is_dir():
+    if is_folder(source):
         return None
     commit: str | None = extract_commit_hash(_file(source, "config.json", revision), None)
     return commit or revision
-
-
-def _from_pretrained(
-    loader: Any, source: str, name: str, what: str, options: dict[str, Any]
-) -> Any:
-    """Call ``loader.from_pretrained`` and turn its many failures into one sentence."""
-    try:
-        return loader.from_pretrained(source, **options)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        _log.debug("loading %s of %s failed", what, name, exc_info=error)
-        raise EntangleError(_reason(error, source, name, what)) from error
-
-
-def _reason(error: BaseException, source: str, name: str, what: str) -> str:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    message = " ".join(str(error).split())
-    if "trust_remote_code" in message:
-        return (
-            f"model {name!r} needs code that comes with its checkpoint, and remote code is never "
-            "run unless asked for; read it, then add --trust-remote-code"
-        )
-    if Path(source).is_dir():
-        return (
-            f"model folder {name!r} has no {what.removeprefix('a ')} that loads ({message[:200]})"
-        )
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
-        return f"model {name!r} is gated: accept its licence on the hub, then run 'hf auth login'"
-    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
-        return f"model {name!r} has no such revision on the hub"
-    if any(
-        isinstance(cause, RepositoryNotFoundError) and not isinstance(cause, GatedRepoError)
-        for cause in causes
-    ):
-        return f"model id {name!r} is not on the hub (or is private and you are not logged in)"
-    if any(isinstance(cause, LocalEntryNotFoundError) for cause in causes) or _offline(causes):
-        return (
-            f"model {name!r} is not on this machine and the hub cannot be reached; give a local "
-            f"folder, or {DEFAULT_ORGANISM}, which needs no network"
-        )
-    return f"model {name!r} has no {what.removeprefix('a ')} that loads ({message[:200]})"
-
-
-def _offline(causes: list[BaseException]) -> bool:
-    names = {type(cause).__name__ for cause in causes}
-    return bool(
-        names & {"ConnectError", "ConnectionError", "OfflineModeIsEnabled", "ConnectTimeout"}
-    )

@@ -7,17 +7,19 @@ can do with a model works on it, and everything here works on a bridge that you 
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.models.checkpoints import open_checkpoint
+from entangle_lens.models.checkpoints import Checkpoint, open_checkpoint
+from entangle_lens.models.failures import in_one_sentence
+from entangle_lens.models.fingerprints import fingerprint
 from entangle_lens.organisms.bundle import DEFAULT_ORGANISM
 
 Model: TypeAlias = TransformerBridge
@@ -28,10 +30,12 @@ PlainModel: TypeAlias = PreTrainedModel
 class ModelInfo:
     """Where a loaded model came from, and its own untouched tokenizer.
 
-    ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points.
+    ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points;
+    None where only the bridge itself is right.
 
     ``revision`` is the hub commit, or a fingerprint of the local files. ``stimuli`` is the
-    stimulus folder found beside the weights, if there is one.
+    stimulus folder found beside the weights, if there is one. ``notes`` are sentences for the
+    user: what the checkpoint holds and the model leaves out.
     """
 
     name: str
@@ -44,13 +48,14 @@ class ModelInfo:
     tokenizer: PreTrainedTokenizerBase
     plain: PreTrainedModel | None
     stimuli: Path | None
+    notes: tuple[str, ...] = ()
 
 
 def load(
     name: str | Path = DEFAULT_ORGANISM,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> TransformerBridge:
@@ -61,39 +66,37 @@ def load(
             ``organism:qwen3-entangled`` (the default, which needs no network).
         device: ``auto`` (the first GPU, else the CPU) or any torch device; ``balanced`` spreads
             the layers over all GPUs.
-        dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), float32, bfloat16 or float16.
+        dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), float32, bfloat16 or float16, by
+            name or as torch's.
         revision: hub branch, tag or commit.
         trust_remote_code: run code that comes with the checkpoint; off unless asked for.
 
     Raises:
-        EntangleError: unknown id, missing folder, no tokenizer, no network, an architecture
-            that TransformerLens does not know, an impossible device or dtype.
+        EntangleError: unknown id, missing folder, no tokenizer, no network, an architecture that
+            TransformerLens does not know or that does not predict the next token, weights that
+            are broken or not those that the configuration describes, an impossible device or
+            dtype.
     """
-    checkpoint = open_checkpoint(str(name), device, dtype, revision, trust_remote_code)
-    plain = None if device == "balanced" else _same_parameters(checkpoint.hf_model)
-    bridge = build_bridge_from_module(
-        checkpoint.hf_model,
-        checkpoint.architecture,
-        hf_config=checkpoint.hf_model.config,
-        tokenizer=copy.deepcopy(checkpoint.tokenizer),
-        model_name=str(name),
-    )
-    _use_fast_attention(checkpoint.hf_model)
-    about = _describe(bridge, checkpoint.tokenizer, str(name), checkpoint.source, plain)
-    bridge.entangle_info = replace(about, revision=checkpoint.commit or about.revision)
+    checkpoint = open_checkpoint(name, device, dtype, revision, trust_remote_code)
+    one_tree = device == "balanced" or checkpoint.quantised
+    plain = None if one_tree else _same_parameters(checkpoint.hf_model)
+    bridge = _wrapped(checkpoint)
+    about = _describe(bridge, checkpoint.tokenizer, checkpoint.name, checkpoint.source, plain)
+    revision = checkpoint.commit or about.revision
+    bridge.entangle_info = replace(about, revision=revision, notes=checkpoint.notes)
     return bridge
 
 
 def load_plain(
     name: str | Path,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load the same checkpoint as :func:`load`, as an unwrapped transformers model."""
-    return open_checkpoint(str(name), device, dtype, revision, trust_remote_code).hf_model
+    return open_checkpoint(name, device, dtype, revision, trust_remote_code).hf_model
 
 
 def info(model: TransformerBridge) -> ModelInfo:
@@ -106,6 +109,11 @@ def info(model: TransformerBridge) -> ModelInfo:
     known = getattr(model, "entangle_info", None)
     if isinstance(known, ModelInfo):
         return known
+    if not isinstance(model, TransformerBridge):
+        raise EntangleError(
+            f"{model!r} is not a model; what entangle_lens.load returns was expected, or another "
+            "TransformerBridge"
+        )
     if model.tokenizer is None:
         raise EntangleError(
             f"model {model.cfg.model_name!r} has no tokenizer; give the bridge one, or load the "
@@ -126,7 +134,7 @@ def _describe(
     stimuli = folder / "stimuli"
     return ModelInfo(
         name=name,
-        revision=_fingerprint(folder),
+        revision=fingerprint(folder),
         dtype=str(model.cfg.dtype).removeprefix("torch."),
         device=str(model.cfg.device),
         architecture=str(model.cfg.architecture),
@@ -138,26 +146,37 @@ def _describe(
     )
 
 
+def _wrapped(checkpoint: Checkpoint) -> TransformerBridge:
+    """Put TransformerLens's hook points into the model."""
+    attention = _attention_of(checkpoint.hf_model)
+    with in_one_sentence(checkpoint.name, checkpoint.source, "TransformerLens bridge"):
+        bridge = build_bridge_from_module(
+            checkpoint.hf_model,
+            checkpoint.architecture,
+            hf_config=checkpoint.hf_model.config,
+            tokenizer=copy.deepcopy(checkpoint.tokenizer),
+            model_name=checkpoint.name,
+        )
+        checkpoint.hf_model.set_attn_implementation(attention)
+    return bridge
+
+
 def _same_parameters(hf_model: PreTrainedModel) -> PreTrainedModel:
-    """Return a second tree of modules over the very same parameters and buffers."""
-    _use_fast_attention(hf_model)
+    """Return a second tree of modules over the very same parameters and buffers.
+
+    Not for quantised weights: a module of theirs may keep part of the numbers to itself once it
+    has run, and the module of the other tree would then go without.
+    """
     tensors = [*hf_model.parameters(), *hf_model.buffers()]
     return copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
 
 
-def _use_fast_attention(hf_model: PreTrainedModel) -> None:
-    """Put fused attention back, which wrapping replaced by eager; Gemma 2 softcaps need eager."""
-    text_config = hf_model.config.get_text_config()
-    if getattr(text_config, "attn_logit_softcapping", None) is None:
-        hf_model.set_attn_implementation("sdpa")
+def _attention_of(hf_model: PreTrainedModel) -> dict[str, str]:
+    """Return how the model attends, its parts by name: what transformers chose when it loaded it.
 
-
-def _fingerprint(folder: Path) -> str:
-    """Hash the configuration and the weight files' names, sizes and first bytes."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        if path.suffix in {".json", ".safetensors", ".bin"}:
-            with path.open("rb") as file:
-                head = file.read(1 << 20)
-            digest.update(f"{path.name} {path.stat().st_size} ".encode() + head)
-    return f"sha256:{digest.hexdigest()[:16]}"
+    Wrapping puts the slow way in its place. Not every model takes the fast one.
+    """
+    config = hf_model.config
+    parts = {name: getattr(config, name, None) for name in config.sub_configs}
+    chosen = {name: part._attn_implementation for name, part in parts.items() if part is not None}
+    return {"": config._attn_implementation, **chosen}

@@ -8,6 +8,7 @@ sweeps                        ``sweep.py``: many ablations from the clean residu
 batches                       ``batches.py``: by length and free memory, halved when it runs out
 devices                       ``models/checkpoints.py``: device, dtype, layers over several GPUs
 generation                    ``generation.py``: batched under edits, keys and values kept
+prompts                       ``prompts.py``, through ``templates.py``, checked in ``vocabulary.py``
 ============================  =============================================================
 
 ``plan.py`` says what running will cost and ``account.py`` what it did cost; ``bridge.py`` and
@@ -27,14 +28,23 @@ from entangle_lens.running.prompts import (
     PromptGroup,
     chat_prompts,
     count_tokens,
+    first_prompt,
     plain_prompts,
+    prompt_date,
     rating_prompts,
+    template_notes,
 )
 from entangle_lens.running.rows import Rows, RowsReader
 from entangle_lens.running.scoring import Reading, read_prompts
 from entangle_lens.running.sites import hook_name
 from entangle_lens.running.sweep import read_ablated
 from entangle_lens.running.text import next_token_log_probs, sequence_log_probs, token_embeddings
+from entangle_lens.running.vocabulary import (
+    check_tokens,
+    check_words,
+    context_window,
+    unknown_share,
+)
 
 __all__ = [
     "LAST",
@@ -58,10 +68,14 @@ __all__ = [
     "chat_prompts",
     "check_hooks",
     "check_layers",
+    "check_tokens",
+    "check_words",
+    "context_window",
     "count_tokens",
     "counted",
     "decoded",
     "edited",
+    "first_prompt",
     "generate_tokens",
     "hook_name",
     "next_token_log_probs",
@@ -69,6 +83,7 @@ __all__ = [
     "plain_prompts",
     "plan_reading",
     "plan_sweep",
+    "prompt_date",
     "rating_prompts",
     "read_ablated",
     "read_plainly",
@@ -77,6 +92,8 @@ __all__ = [
     "resid_post",
     "sequence_log_probs",
     "sites_of",
+    "template_notes",
     "token_embeddings",
     "tokens_per_second",
+    "unknown_share",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import info
+from entangle_lens.running.templates import DATE, ChatTemplate, manner_of
+from entangle_lens.running.vocabulary import check_tokens, refuse_control_tokens
 from entangle_lens.stimuli import Question, Scale
-
-_OPEN_THOUGHT = re.compile(r"<think>\s*$")
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,18 @@ def rating_prompts(
 
     What all options begin with (often a space) is moved into the prompt, so that options differ
     from their first token on.
+
+    Raises:
+        EntangleError: a text that is empty or holds control tokens, a chat template that does not
+            pass it on as it stands, a tokenizer that cannot tell the ratings apart or does not
+            belong to the model, a prompt that is longer than the model's context.
     """
+    if not texts:
+        raise EntangleError("no texts were given to be rated; at least one was expected")
+    _refuse_empty(texts)
     tokenizer = info(model).tokenizer
     contents = [question.content(text, scale) for text in texts]
-    rendered = [render(tokenizer, content, question.answer_prefix) for content in contents]
+    rendered = _render_many(tokenizer, contents, question.answer_prefix)
     joiner = " " if question.answer_prefix or not tokenizer.chat_template else ""
     answered = [_encode(tokenizer, rendered[0] + joiner + option) for option in scale.options]
     shared = _common_prefix(answered)
@@ -61,6 +68,7 @@ def rating_prompts(
                 "rating; use an answer prefix that ends in punctuation, such as 'Rating:'"
             )
         tokens.append(tuple(ids[:-n_tail]))
+    check_tokens(model, tokens, options)
     places = map(_item_place, rendered, contents, texts)
     # Without offsets (slow tokenizers) no span is known.
     spans = [_token_span(*each) for each in zip(offsets, places, strict=False)]
@@ -69,17 +77,63 @@ def rating_prompts(
 
 
 def chat_prompts(model: TransformerBridge, contents: Sequence[str]) -> PromptGroup:
-    """Put each text to the model as a user would, up to where the answer begins."""
+    """Put each text to the model as a user would, up to where the answer begins.
+
+    Raises:
+        EntangleError: as :func:`rating_prompts` does.
+    """
+    _refuse_empty(contents)
     tokenizer = info(model).tokenizer
-    rendered = [render(tokenizer, content, "") for content in contents]
-    return PromptGroup(tuple(map(tuple, _encode_many(tokenizer, rendered))))
+    tokens = tuple(map(tuple, _encode_many(tokenizer, _render_many(tokenizer, contents, ""))))
+    check_tokens(model, tokens)
+    return PromptGroup(tokens)
 
 
 def plain_prompts(model: TransformerBridge, texts: Sequence[str]) -> PromptGroup:
-    """Tokenize bare texts, with the beginning-of-sequence token where the model has one."""
+    """Tokenize bare texts, with the beginning-of-sequence token where the model has one.
+
+    Raises:
+        EntangleError: as :func:`rating_prompts` does.
+    """
+    _refuse_empty(texts)
     tokenizer = info(model).tokenizer
-    encoded = tokenizer(list(texts), add_special_tokens=True)["input_ids"]
-    return PromptGroup(tuple(tuple(_without_eos(tokenizer, ids)) for ids in encoded))
+    refuse_control_tokens(tokenizer, texts)
+    encoded = tokenizer(list(texts), add_special_tokens=True)["input_ids"] if texts else []
+    tokens = tuple(tuple(_without_eos(tokenizer, ids)) for ids in encoded)
+    check_tokens(model, tokens)
+    return PromptGroup(tokens)
+
+
+def first_prompt(model: TransformerBridge, text: str, question: Question, scale: Scale) -> str:
+    """Return the whole prompt that asks ``question`` of ``text``, as the model reads it.
+
+    It is decoded from the prompt's tokens, so what the tokenizer does not know shows as unknown.
+    The next token is the rating.
+    """
+    (tokens,) = rating_prompts(model, [text], question, scale).tokens
+    tokenizer = info(model).tokenizer
+    return str(tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False))
+
+
+def template_notes(model: TransformerBridge) -> tuple[str, ...]:
+    """Return what a reader of a report should know of this model's prompts, a sentence each.
+
+    That is a template without a working generation prompt, thoughts and channels that answers
+    would come in, or no template at all.
+    """
+    template = ChatTemplate.of(info(model).tokenizer)
+    if template is None:
+        return ("the tokenizer has no chat template, so questions are put as plain text",)
+    return manner_of(template).notes
+
+
+def prompt_date(model: TransformerBridge) -> str | None:
+    """Return the date that the chat template is told; None where it does not ask for one.
+
+    It is the same on any day, so that a checkpoint gives the same numbers next month.
+    """
+    template = ChatTemplate.of(info(model).tokenizer)
+    return DATE if template is not None and manner_of(template).dated else None
 
 
 def count_tokens(model: TransformerBridge, texts: Sequence[str]) -> list[int]:
@@ -94,21 +148,27 @@ def render(tokenizer: PreTrainedTokenizerBase, content: str, answer_prefix: str)
     is used, since some templates refuse one. Without a template the content, an empty line and
     the answer prefix follow each other.
     """
-    if not tokenizer.chat_template:
+    return _render_many(tokenizer, [content], answer_prefix)[0]
+
+
+def _render_many(
+    tokenizer: PreTrainedTokenizerBase, contents: Sequence[str], answer_prefix: str
+) -> list[str]:
+    refuse_control_tokens(tokenizer, contents)
+    template = ChatTemplate.of(tokenizer)
+    if template is None:
         bos = tokenizer.bos_token if _adds_bos(tokenizer) else ""
         separator = "\n\n" if answer_prefix else ""
-        return f"{bos}{content}{separator}{answer_prefix}"
-    text = str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=False,
-        )
-    )
-    if _OPEN_THOUGHT.search(text):
-        text = text.rstrip() + "\n\n</think>\n\n"
-    return text + answer_prefix
+        return [f"{bos}{content}{separator}{answer_prefix}" for content in contents]
+    return [text + answer_prefix for text in template.user_turns(contents)]
+
+
+def _refuse_empty(texts: Sequence[str]) -> None:
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise EntangleError(
+                f"text {number} of {len(texts)} is empty, and cannot be asked about"
+            )
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -116,7 +176,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _encode_many(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+    return list(tokenizer(list(texts), add_special_tokens=False)["input_ids"]) if texts else []
 
 
 def _encode_with_offsets(

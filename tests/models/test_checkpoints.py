@@ -116,11 +116,11 @@ def test_hub_id_that_is_not_here_is_refused_offline(offline, load):
 def test_name_that_is_neither_folder_nor_hub_id_is_refused(name):
     message = refusal(name)
     assert repr(name) in message
-    assert "no folder, no hub id" in message
+    assert "is not a folder, not a hub id" in message
 
 
 def test_file_is_no_model_folder(folder):
-    assert "is no folder" in refusal(folder / "config.json")
+    assert "is not a folder" in refusal(folder / "config.json")
 
 
 def test_folder_without_any_model_is_refused(tmp_path):
@@ -199,3 +199,59 @@ def test_revision_of_a_folder_follows_its_files(folder, copy):
     assert info(el.load(copy)).revision == info(el.load(folder)).revision
     change_config(copy, rms_norm_eps=1e-5)
     assert info(el.load(copy)).revision != info(el.load(folder)).revision
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", ""),
+        ("tokenizer.json", "[]"),
+        ("tokenizer.json", "[" * 99_999),
+        ("tokenizer_config.json", "[]"),
+        ("added_tokens.json", "[]"),
+        ("special_tokens_map.json", "[1]"),
+        ("chat_template.json", "[]"),
+        ("chat_template.json", '{"template": ""}'),
+        ("generation_config.json", "[]"),
+        ("config.json", "[]"),
+        ("config.json", "[" * 99_999),
+    ],
+)
+def test_broken_file_beside_the_weights_is_one_sentence(copy, file, content):
+    if file == "chat_template.json":
+        (copy / "chat_template.jinja").unlink()
+    (copy / file).write_text(content)
+    message = refusal(copy)
+    assert str(copy) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("needs torchvision"), AttributeError("no layers"), RuntimeError("shape")]
+)
+def test_model_that_cannot_be_wrapped_is_one_sentence(folder, monkeypatch, error):
+    """As Qwen's models of text and pictures without torchvision."""
+
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr("entangle_lens.models.loading.build_bridge_from_module", fails)
+    assert str(error) in refusal(folder)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_template_kept_in_a_file_of_its_own_is_found(copy, named):
+    """Where older multimodal repositories keep it; transformers reads it for a processor only."""
+    template = (copy / "chat_template.jinja").read_text()
+    (copy / "chat_template.jinja").unlink()
+    assert info(el.load(copy)).tokenizer.chat_template is None
+    kept = [{"name": "default", "template": template}] if named else template
+    (copy / "chat_template.json").write_text(json.dumps({"chat_template": kept}))
+    found = info(el.load(copy)).tokenizer.chat_template
+    assert found == ({"default": template} if named else template)
+
+
+def test_template_of_the_tokenizer_comes_before_one_in_a_file_of_its_own(copy):
+    (copy / "chat_template.json").write_text(json.dumps({"chat_template": "another"}))
+    template = (copy / "chat_template.jinja").read_text()
+    assert info(el.load(copy)).tokenizer.chat_template == template

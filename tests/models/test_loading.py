@@ -109,6 +109,13 @@ def test_bridge_without_a_tokenizer_is_refused(folder):
         info(model)
 
 
+@pytest.mark.parametrize("given", ["gpt2", None, 7, torch.nn.Linear(1, 1)])
+def test_what_is_no_model_is_refused(given):
+    """A name, or a model of transformers, in place of what ``load`` returns."""
+    with pytest.raises(el.EntangleError, match="is not a model; what entangle_lens"):
+        getattr(info, "__wrapped__", info)(given)
+
+
 def test_bfloat16_checkpoint_is_read_in_the_dtype_asked_for(folder):
     tokens = torch.arange(1, 9)[None]
     exact, rounded = el.load(folder)(tokens), el.load(folder, dtype="bfloat16")(tokens)

@@ -8,6 +8,7 @@ import pytest
 
 import entangle_lens as el
 from entangle_lens.models import load_plain
+from entangle_lens.organisms.build import Shape, tiny_model, word_tokenizer
 from entangle_lens.running import prefix, rating_prompts
 from entangle_lens.stimuli import Question, Scale
 
@@ -83,6 +84,22 @@ def loaded_once(sliding_folder):
 def short(family, loaded_once):
     """As ``sliding``, loaded once for all tests: they leave it as it came."""
     return loaded_once(family)
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory):
+    """A small model with embeddings of 400 tokens, for tokenizers other than its own."""
+    folder = tmp_path_factory.mktemp("wide")
+    tiny_model("qwen3", 400, 1, Shape(n_layers=1, n_ctx=512)).save_pretrained(folder)
+    word_tokenizer(["i"]).save_pretrained(folder)
+    return el.load(folder)
+
+
+@pytest.fixture
+def bare(wide, monkeypatch):
+    """The same, its tokenizer to be replaced for one test."""
+    monkeypatch.setattr(wide, "entangle_info", wide.entangle_info)
+    return wide
 
 
 @pytest.fixture

@@ -109,15 +109,11 @@ def bytes_to_letters():
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, None])
 @pytest.mark.parametrize("question", ASKED)
-def test_item_is_found_through_subwords_and_template(loaded_once, template, question):
+def test_item_is_found_through_subwords_and_template(bare, template, question):
     """The tokens of its span say the item and next to nothing else; one less does not say it."""
-    model, _ = loaded_once("qwen3")
-    about, tokenizer = info(model), subwords(template)
-    model.entangle_info = replace(about, tokenizer=tokenizer)
-    try:
-        group = rating_prompts(model, ITEMS, question, Scale.parse("1:5"))
-    finally:
-        model.entangle_info = about
+    tokenizer = subwords(template)
+    bare.entangle_info = replace(info(bare), tokenizer=tokenizer)
+    group = rating_prompts(bare, ITEMS, question, Scale.parse("1:5"))
     assert len(group.spans) == len(ITEMS)
     for tokens, (first, end), text in zip(group.tokens, group.spans, ITEMS, strict=True):
         said, item = bytes_said(tokenizer, tokens), text.strip().encode()

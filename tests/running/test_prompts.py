@@ -32,12 +32,6 @@ NO_SYSTEM = (
 MERGES = [("b", " "), ("b ", "1")]
 
 
-@pytest.fixture
-def bare(tiny_folder):
-    """A model whose tokenizer each test replaces by its own."""
-    return el.load(tiny_folder("qwen3"))
-
-
 def words(template=None):
     spoken = "i we swept carried the a yard lamp rate this from to rating : . <think> </think>"
     tokenizer = word_tokenizer([*spoken.split(), *map(str, range(-10, 11))])
