@@ -35,10 +35,11 @@ def choice(*left, valid=True, **spoilt):
     """A choice with what is left under each question."""
     nothing = Candidate("a test", "full mode", 2, ())
     found = {"kept": 1.0, "spread": 1.0, "kl": 0.0, **spoilt}
-    return RepairChoice(
-        replace(REMOVABLE, valid=valid),
-        {f"q{n}": Validation(nothing, each, **found, secondary=f"q{n}") for n, each in enumerate(left)},
-    )
+    by_question = {
+        f"q{number}": Validation(nothing, each, **found, secondary=f"q{number}")
+        for number, each in enumerate(left)
+    }
+    return RepairChoice(replace(REMOVABLE, valid=valid), by_question)
 
 
 def direction(layer=2, question="grammar", quality=GOOD, axis=0):

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import entangle_lens as el
-from entangle_lens.stimuli import ContrastSet
 from entangle_lens.stimuli.tables import VALUES
 
 GOODS = el.load_stimuli("goods")
