@@ -60,9 +60,9 @@ def chosen_layers(model: Model, fitted: object, layers: Layers | None) -> tuple[
         EntangleError: no layers for a bare vector, or what names no layers of the model.
     """
     if layers is None:
-        if isinstance(fitted, Tensor | np.ndarray):
+        layers = getattr(fitted, "layer", None)
+        if layers is None:
             raise EntangleError("a bare vector was given without layers; say at which layers")
-        layers = int(fitted.layer)  # type: ignore[attr-defined]
     if isinstance(layers, str) and layers == "all":
         return tuple(range(int(model.cfg.n_layers)))
     several = not isinstance(layers, str) and np.ndim(layers) > 0

@@ -85,7 +85,7 @@ def affine_ablation(
     measures projections from.
     """
     if reference is None:
-        if isinstance(direction, Tensor | np.ndarray):
+        if not isinstance(direction, Direction | Subspace):
             raise EntangleError("a bare vector was given without a reference; give the mean too")
         reference = direction.mean
     basis = _basis(model, direction)
@@ -104,6 +104,11 @@ def clamp(
     """Describe the clamp of a direction's projection to the mean of one of its classes."""
     if to not in ("positive", "negative"):
         raise EntangleError(f"clamp to {to!r} is unknown; choose positive or negative")
+    if not isinstance(direction, Direction):
+        raise EntangleError(
+            f"a {type(direction).__name__} was given to clamp; a Direction was expected, which "
+            "knows the means of its classes"
+        )
     half = direction.vector / 2
     mean = direction.mean + half if to == "positive" else direction.mean - half
     return affine_ablation(model, direction, reference=mean, layers=layers)
@@ -161,7 +166,7 @@ def _basis(model: Model, given: Direction | Subspace | Vectors) -> Float[Tensor,
     """Return orthonormal rows that span what was given."""
     if isinstance(given, Subspace):
         return as_vectors(model, given.basis, "the subspace", (2,))
-    if isinstance(given, Direction) or given.ndim == 1:
+    if isinstance(given, Direction) or np.ndim(given) == 1:
         return unit(_vector(model, given))[None]
     rows = unit(as_vectors(model, given, "the subspace", (2,)))
     axes, scale, _ = torch.linalg.svd(rows.T, full_matrices=False)
