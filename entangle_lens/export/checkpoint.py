@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
@@ -22,7 +20,13 @@ from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.card import RepairCard, render_readme
 from entangle_lens.export.folders import check_folders, copy_the_rest, staged, the_rest
 from entangle_lens.export.layout import Layout, Writer, read_layout
-from entangle_lens.export.orthogonal import Projection, before_norm, before_stream, orthonormal
+from entangle_lens.export.orthogonal import (
+    Projection,
+    before_norm,
+    before_stream,
+    check_strength,
+    orthonormal,
+)
 from entangle_lens.export.shards import Checkpoint, is_finite, open_weights, read_json, write_shards
 
 REPAIR, BASIS = "repair.json", "repair/basis.safetensors"  # a file beside the weights is loaded
@@ -178,10 +182,7 @@ def check_shapes(weights: Checkpoint, layout: Layout, d_model: int) -> None:
 
 
 def _check_numbers(strength: float, dtype: torch.dtype | None) -> None:
-    if isinstance(strength, bool) or not isinstance(strength, int | float | np.number):
-        raise EntangleError(f"strength {strength!r} was given; a number was expected")
-    if not math.isfinite(strength):
-        raise EntangleError(f"strength {strength} was given; a finite number was expected")
+    check_strength(strength)
     if dtype is not None and dtype not in _FLOATS:
         raise EntangleError(
             f"dtype {dtype} cannot hold edited weights; choose one of {choices(_FLOATS)}"

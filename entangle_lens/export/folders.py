@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.paths import is_file, is_folder
 
 _WEIGHTS = {
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".msgpack", ".h5", ".ot",
@@ -28,7 +29,7 @@ def check_folders(source: Path, out: Path) -> None:
             f"the output folder {str(out)!r} lies in the source folder {str(source)!r} or around "
             "it; give a folder elsewhere"
         )
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    if is_file(out) or (is_folder(out) and any(out.iterdir())):
         raise EntangleError(f"{str(out)!r} is there already; give a new or an empty folder")
 
 

@@ -8,7 +8,9 @@ is not linear: see :func:`before_norm`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -83,6 +85,17 @@ def orthonormal(vectors: Float[Tensor, "vector d_model"]) -> Float[Tensor, "k d_
     units = torch.nn.functional.normalize(wide / wide.abs().amax(1, keepdim=True), dim=1)
     _, scale, axes = torch.linalg.svd(units, full_matrices=False)
     return axes[scale > _SMALLEST_SCALE * scale.max()]
+
+
+def check_strength(strength: object) -> None:
+    """Refuse a strength that is no finite number.
+
+    Raises:
+        EntangleError: as said above.
+    """
+    number = isinstance(strength, Real) and not isinstance(strength, bool)
+    if not number or not math.isfinite(strength):  # type: ignore[arg-type]
+        raise EntangleError(f"strength {strength!r} was given; a finite number was expected")
 
 
 def before_stream(basis: Float[Tensor, "k d_model"]) -> Projection:

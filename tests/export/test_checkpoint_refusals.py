@@ -186,7 +186,7 @@ def test_weights_are_read_from_the_file_that_transformers_reads(source, basis_of
         ({"basis": [[1.0] * 128]}, "of another type; a tensor of real numbers"),
         ({"dtype": torch.int8}, r"dtype torch\.int8 cannot hold edited weights"),
         ({"dtype": torch.float16, "scale": 1e6}, r"too large for torch\.float16"),
-        ({"strength": float("nan")}, "strength nan was given"),
+        ({"strength": float("nan")}, "strength nan was given; a finite number"),
         ({"strength": float("inf")}, "strength inf was given"),
         ({"strength": "1"}, "strength '1' was given"),
     ],
