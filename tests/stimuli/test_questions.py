@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import entangle_lens as el
-from entangle_lens.stimuli import ContrastSet
 from entangle_lens.stimuli.tables import VALUES
 
 GOODS = el.load_stimuli("goods")
@@ -89,12 +88,6 @@ def test_stimuli_are_frozen():
     for value, name in ((el.Scale(), "low"), (GOODS.questions[0], "value"), (GOODS, "name")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, name, 0)
-
-
-def test_head_keeps_the_first_pairs_of_both_poles():
-    pairs = ContrastSet("moral", "fit", ("a", "b", "c"), ("x", "y", "z"))
-    assert pairs.head(2) == ContrastSet("moral", "fit", ("a", "b"), ("x", "y"))
-    assert len(pairs.head(9)) == 3
 
 
 def test_pairs_differ_and_no_sentence_is_used_twice():
