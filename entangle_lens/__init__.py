@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         import_gguf,
         import_repeng,
         import_steering_vectors,
+        load_direction,
         load_directions,
         orthogonalise_checkpoint,
         orthogonalised,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from entangle_lens.results.panel import RatingAnalysis, analyse_ratings
     from entangle_lens.results.repair_checkpoint import repair
     from entangle_lens.results.repair_verify import verify_repair
-    from entangle_lens.results.run_folder import load_direction
     from entangle_lens.results.study import Study, study
     from entangle_lens.statistics import Estimate
     from entangle_lens.stimuli import Scale, Stimuli, check_stimuli, load_stimuli
@@ -58,7 +58,7 @@ _HOMES = {
     "import_repeng": "export",
     "import_steering_vectors": "export",
     "load": "models",
-    "load_direction": "results.run_folder",
+    "load_direction": "export",
     "load_directions": "export",
     "load_stimuli": "stimuli",
     "multiverse": "results.multiverse",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import math
+import re
 
 from entangle_lens.errors import printable
 
 _LEAST = 1e-4  # four decimals are shown
+_MARKS = re.compile(r"([\\`*\[\]{}|~]|\b_|_\b)")
 
 
 def p_text(p: float, n_permutations: int | None = None, *, uncorrected: float | None = None) -> str:
@@ -45,6 +47,16 @@ def figure_text(text: str) -> str:
     '&lt;b&gt;a&lt;/b&gt;'
     """
     return html.escape(printable(text, one_line=True), quote=False)
+
+
+def markdown_text(text: str) -> str:
+    r"""Return text from a file so that Markdown shows it as it is: on one line, no tags, no marks.
+
+    >>> markdown_text("<b>a|b</b> *c*")
+    '&lt;b&gt;a\\|b&lt;/b&gt; \\*c\\*'
+    """
+    plain = _MARKS.sub(r"\\\1", printable(text, one_line=True))
+    return html.escape(plain, quote=False)
 
 
 def _at_floor(p: float, n_permutations: int | None) -> bool:

@@ -15,7 +15,7 @@ POOLED = "pooled"
 _MIN_FIT_SCENARIOS = 4  # two in each half, so that either half has a spread of its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContrastResid:
     """Residuals at one layer of the two poles of one value's contrast pairs.
 

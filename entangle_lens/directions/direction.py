@@ -9,6 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.errors import EntangleError
+
+_SMALL, _LARGE = 1e-6, 1e100  # numbers between them can be squared and added as they are
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -33,7 +37,7 @@ class Quality:
     selectivity: float = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Direction:
     """One value's direction in the residual stream after one layer.
 
@@ -41,6 +45,9 @@ class Direction:
     means, in residual-stream units; ``mean`` the mean of the two class means, from which
     projections are measured. ``question`` is the value whose question the fitting prompts asked.
     ``provenance`` says which model, tables and prompts it came from.
+
+    Raises:
+        EntangleError: a vector and a mean that are not two lists of as many finite numbers.
     """
 
     value: str
@@ -51,6 +58,16 @@ class Direction:
     quality: Quality
     method: str = "difference of means"
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        said = f"the {self.value} direction at layer {self.layer}"
+        for name, vector in (("vector", self.vector), ("mean", self.mean)):
+            check_vector(vector, f"the {name} of {said}")
+        if len(self.vector) != len(self.mean):
+            raise EntangleError(
+                f"the vector of {said} has {len(self.vector)} numbers and its mean "
+                f"{len(self.mean)}; as many were expected"
+            )
 
     @property
     def unit(self) -> Float[Tensor, " d_model"]:
@@ -63,5 +80,26 @@ class Direction:
 
 
 def unit(vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-    """Scale vectors to length one."""
-    return torch.nn.functional.normalize(vectors.double(), dim=-1)
+    """Scale vectors to length one, however long they are; a vector of zeros stays."""
+    wide = vectors.double()
+    largest = wide.abs().amax(-1, keepdim=True)
+    # The square of 1e300 is no number, and what is shorter than 1e-12 would not be scaled.
+    extreme = (largest > _LARGE) | ((largest < _SMALL) & (largest > 0))
+    return torch.nn.functional.normalize(wide / torch.where(extreme, largest, 1.0), dim=-1)
+
+
+def check_vector(vector: object, what: str) -> None:
+    """Refuse what is not one list of finite floating-point numbers.
+
+    Raises:
+        EntangleError: as said above; ``what`` begins the sentence.
+    """
+    if not isinstance(vector, Tensor):
+        raise EntangleError(f"{what} is a {type(vector).__name__}; a tensor was expected")
+    if vector.ndim != 1 or not len(vector) or not vector.is_floating_point():
+        raise EntangleError(
+            f"{what} is {vector.dtype} of shape {tuple(vector.shape)}; floating-point numbers "
+            "[d_model] were expected"
+        )
+    if not bool(vector.isfinite().all()):
+        raise EntangleError(f"{what} has numbers that are not finite")

@@ -21,7 +21,7 @@ from entangle_lens.errors import EntangleError
 _SMALLEST_LINK = 1e-6  # between whitened residuals and labels; below it there is only rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Eraser:
     """The affine map h' = h - L R (h - mu) that leaves no linear trace of a concept.
 
@@ -52,7 +52,7 @@ class Eraser:
         return erased.to(resid.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledResid:
     """Residuals at one layer with what is to be erased from them, one row an item.
 

@@ -56,7 +56,7 @@ def fit_direction(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
     """A logistic probe of one value after one layer: P(positive | e) = sigmoid(w.e + b).
 

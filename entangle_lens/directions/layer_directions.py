@@ -15,7 +15,7 @@ from entangle_lens.directions.direction import Direction, Quality, unit
 from entangle_lens.errors import EntangleError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Background:
     """What residuals are like whatever is said, at each layer, over prompts without any value.
 
@@ -36,13 +36,14 @@ class Background:
         return cls(resid.std(0), unit(loudest))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerDirections:
     """One value's difference of means at each of several layers, in one question's context.
 
     ``auc`` and ``d_prime`` are NaN, and ``readout_auc`` is empty, until :func:`validate` has seen
     held-out scenarios. ``background`` is what the residual stream is like whatever is said, where
-    that was measured.
+    that was measured. ``provenance`` says which model, tables and prompts they came from, and goes
+    with each :class:`Direction`.
     """
 
     value: str
@@ -55,9 +56,10 @@ class LayerDirections:
     d_prime: Float[np.ndarray, " layer"]
     readout_auc: Mapping[str, Float[np.ndarray, " layer"]] = field(default_factory=dict)
     background: Background | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, layer: int, provenance: Mapping[str, str] | None = None) -> Direction:
-        """Return the direction at ``layer``."""
+        """Return the direction at ``layer``, with another ``provenance`` than its own if given."""
         row = self.row(layer)
         quality = Quality(
             float(self.auc[row]), float(self.d_prime[row]), float(self.split_half_cosine[row])
@@ -69,7 +71,7 @@ class LayerDirections:
             self.vectors[row],
             self.means[row],
             quality,
-            provenance=dict(provenance or {}),
+            provenance=dict(self.provenance if provenance is None else provenance),
         )
 
     def row(self, layer: int) -> int:
@@ -95,11 +97,13 @@ def fit_difference_of_means(
     layers: Sequence[int],
     positive: Float[Tensor, "pair layer d_model"],
     negative: Float[Tensor, "pair layer d_model"],
+    provenance: Mapping[str, str] | None = None,
 ) -> LayerDirections:
     """Fit r_l = mean(h_l | positive) - mean(h_l | negative) at every layer, summed in float64.
 
     The difference-of-means direction of Marks & Tegmark (arXiv 2310.06824) and Arditi et al.
-    (arXiv 2406.11717, equation 1).
+    (arXiv 2406.11717, equation 1). ``provenance`` is kept: with the model's name and revision, the
+    directions can be saved and are known again by their model.
 
     Raises:
         EntangleError: residuals at another number of layers than ``layers`` names.
@@ -122,4 +126,5 @@ def fit_difference_of_means(
         split_half_cosine=cosine.numpy(),
         auc=unknown,
         d_prime=unknown,
+        provenance=dict(provenance or {}),
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from entangle_lens.directions.contrast import ContrastResid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Poles:
     """Residuals of the two poles in coordinates along an orthonormal basis of their own span.
 

@@ -19,7 +19,7 @@ from entangle_lens.directions.quality import subspace_quality
 from entangle_lens.errors import EntangleError, choices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subspace:
     """One value's subspace of the residual stream after one layer.
 

@@ -28,7 +28,7 @@ from entangle_lens.statistics import pearson
 from entangle_lens.stimuli import ItemSet, Question, Stimuli
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One thing to ablate: a direction, and after which layers."""
 

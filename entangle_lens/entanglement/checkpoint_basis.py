@@ -47,7 +47,7 @@ POOLED, SUBSPACE, BEST = "pooled", "subspace", "best"
 _Pairs: TypeAlias = Mapping[str, tuple[ContrastResid, ContrastResid]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Removable:
     """A basis that weights can be freed of, and how it was obtained.
 

@@ -239,7 +239,7 @@ class _Bench:
         return Compared(method, self.item_set.name, validation, outcome, damage, leakage, size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Answers:
     """The answers to every question about one item set, and the residuals that were read."""
 

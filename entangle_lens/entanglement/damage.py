@@ -43,7 +43,7 @@ class Damage:
     fluency: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DamageMeter:
     """Measures damage against the clean model, whose own distributions it keeps."""
 

@@ -16,7 +16,7 @@ from entangle_lens.stimuli import ItemSet, Stimuli
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "text d_embedding"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EmbeddingMeasure:
     """Entanglement in an embedding space, for one item set.
 

@@ -24,7 +24,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 _PROMPT = ["paraphrase", "polarity"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptRecords:
     """Ratings and projections of one value, one row a prompt wording.
 
@@ -41,7 +41,7 @@ class PromptRecords:
     projections: Mapping[tuple[str, str], Float[np.ndarray, "prompt layer item"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One pair of values: items with their scenarios and covariates, and both values' records.
 

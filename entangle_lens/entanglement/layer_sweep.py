@@ -20,7 +20,7 @@ from entangle_lens.statistics import pearson
 FIGURES = ("leak", "apparent", "accuracy", "moral_accuracy", "spread", "mass")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerSweep:
     """One-layer ablations of a value's direction, each at the layer that it was fitted at.
 

@@ -37,7 +37,7 @@ PROBABILITIES = (0.5, 0.25)
 _ONE = "one layer"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fits:
     """What a method may fit on: moral pairs at one layer, in one question's context and in all.
 

@@ -75,7 +75,7 @@ class Curve:
     moves: dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MultiverseFindings:
     """Every universe, one row each, and what they say together.
 

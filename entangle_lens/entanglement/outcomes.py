@@ -24,7 +24,7 @@ from entangle_lens.statistics import Clusters, Estimate, correlation_estimate, p
 from entangle_lens.stimuli import ItemSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
     """Each item's mean rating on both values, and the mean option mass of the secondary ratings."""
 
@@ -33,7 +33,7 @@ class Answers:
     mass: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """The answers to both questions about one item set, clean or under an ablation.
 
@@ -52,7 +52,7 @@ class Asked:
         return Answers(self.moral.mean, self.secondary.mean, mass)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """The outcomes of one ablation on one item set (or of none: the clean run).
 
@@ -81,7 +81,7 @@ class Outcome:
     judgement: Judgement | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Null:
     """The leak under random directions that remove as much variance as the moral direction.
 

@@ -18,7 +18,7 @@ from entangle_lens.stimuli import Question, Scale
 Readouts = Mapping[str, Float[np.ndarray, "prompt layer item"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ratings:
     """Ratings of one value, one row per prompt wording and one column per item.
 

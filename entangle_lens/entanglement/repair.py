@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,6 @@ def measure_repair(
     asker: Asker,
     yardstick: Yardstick,
     meter: DamageMeter,
-    provenance: Mapping[str, str],
 ) -> Repair:
     """Ablate the moral direction and its controls, and judge each by the stated rule."""
     item_set, reference, fitted = yardstick.item_set, yardstick.reference, asker.fitted
@@ -77,7 +76,7 @@ def measure_repair(
     before = yardstick.outcome("clean", "no ablation", clean)
     moral, naive = fitted[MORAL, item_set.secondary], fitted[MORAL, MORAL]
     choice = choose_layer(asker, meter, moral)
-    direction = None if choice.layer is None else moral.at(choice.layer, provenance)
+    direction = None if choice.layer is None else moral.at(choice.layer)
     null = None
     if choice.layer is not None and not math.isnan(before.apparent.value):
         null = draw_null(asker, choice.layer, reference)

@@ -21,6 +21,7 @@ from entangle_lens.directions import (
 )
 from entangle_lens.entanglement.contrasts import Contrasts
 from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.provenance import provenance_of
 from entangle_lens.entanglement.ratings import Readouts, read_wordings
 from entangle_lens.entanglement.selection import MIN_AUC, most_valid_layer
 from entangle_lens.models import Model
@@ -31,7 +32,7 @@ from entangle_lens.stimuli import ContrastSet, ItemSet, Stimuli
 Fitted = Mapping[tuple[str, str], LayerDirections]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResidualMeasure:
     """Entanglement in the residual stream at one position of the prompts, for one item set.
 
@@ -109,7 +110,8 @@ def fit_directions(
             else:
                 found = _fit(model, stimuli, design, layers, value, question, read, progress)
             for position, (direction, *held_out) in found.items():
-                own = replace(direction, background=background)
+                about = provenance_of(model, stimuli, design, position)
+                own = replace(direction, background=background, provenance=about)
                 fitted[position][value, question] = validate(own, *held_out)
     return fitted
 

@@ -27,7 +27,7 @@ from entangle_lens.stimuli import Stimuli
 ACCEPTED_KL = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SideEffects:
     """Side effects of one ablation, or the clean values of the same measures.
 

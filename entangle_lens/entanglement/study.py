@@ -15,6 +15,7 @@ from entangle_lens.entanglement.design import MORAL, Design
 from entangle_lens.entanglement.embedding import Embed, EmbeddingMeasure, measure_embedding
 from entangle_lens.entanglement.outcomes import Yardstick
 from entangle_lens.entanglement.plan import StudyPlan, plan_study
+from entangle_lens.entanglement.provenance import provenance_of
 from entangle_lens.entanglement.ratings import rate_and_project
 from entangle_lens.entanglement.reliability import Reliability, measure_reliability
 from entangle_lens.entanglement.repair import (
@@ -34,7 +35,7 @@ from entangle_lens.entanglement.selection import most_valid_layer
 from entangle_lens.entanglement.side_effects import SideEffects, measure_side_effects
 from entangle_lens.entanglement.verdict import Judgement
 from entangle_lens.errors import UnknownKeyError, choices
-from entangle_lens.models import Model, info
+from entangle_lens.models import Model
 from entangle_lens.running import (
     LAST,
     Account,
@@ -111,7 +112,7 @@ class Directions(Mapping[str | tuple[str, str], Direction]):
                 f"the {fitted.value} direction under the {fitted.question} question is valid at "
                 "no layer; at_layers(...).at(layer) gives it all the same"
             )
-        return fitted.at(layer, self.provenance)
+        return fitted.at(layer)
 
     def at_layers(self, key: str | tuple[str, str]) -> LayerDirections:
         """Return a value's direction at every measured layer."""
@@ -154,7 +155,7 @@ def run_study(
     return Findings(pairs, directions, plan, cost)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Session:
     """What every pair of one study is studied with."""
 
@@ -165,7 +166,6 @@ class _Session:
     embed: Embed
     meter: DamageMeter
     clean_effects: SideEffects
-    provenance: Mapping[str, str]
     progress: bool
 
 
@@ -190,13 +190,10 @@ def _study_pairs(
     embedding = embed or (lambda texts: token_embeddings(model, texts).numpy())
     meter = DamageMeter.of(model, stimuli)
     effects = measure_side_effects(model, stimuli, design, meter.clean, progress=progress)
-    provenance = _provenance(model, stimuli, design)
-    session = _Session(
-        model, stimuli, design, fitted, embedding, meter, effects, provenance, progress
-    )
+    session = _Session(model, stimuli, design, fitted, embedding, meter, effects, progress)
     findings = [_study_pair(session, secondary) for secondary in stimuli.items]
     chosen = _chosen_layers(fitted[LAST], findings, int(model.cfg.n_layers))
-    directions = Directions(fitted[LAST], chosen, provenance)
+    directions = Directions(fitted[LAST], chosen, provenance_of(model, stimuli, design))
     return {finding.pair: finding for finding in findings}, directions
 
 
@@ -231,7 +228,7 @@ def _study_pair(session: _Session, secondary: str) -> Finding:
     behaviour = measure_behaviour(item_set, moral, own, stimuli.human, rng, design.n_resamples)
     asker = Asker(model, stimuli, design, item_set, fitted[LAST], session.progress)
     yardstick = Yardstick.of(behaviour, design)
-    repair = measure_repair(asker, yardstick, session.meter, session.provenance)
+    repair = measure_repair(asker, yardstick, session.meter)
     reliability = measure_reliability(
         behaviour, np.random.default_rng(design.seed), design.n_resamples
     )
@@ -289,18 +286,3 @@ def _repaired(repair: Repair, entangled: Judgement) -> Judgement:
     question = repair.item_set.secondary
     reason = f"the moral direction is valid at no layer under the {question} question: none ablated"
     return Judgement("not repaired", reason)
-
-
-def _provenance(model: Model, stimuli: Stimuli, design: Design) -> dict[str, str]:
-    about = info(model)
-    return {
-        "model": about.name,
-        "revision": about.revision,
-        "dtype": about.dtype,
-        "stimuli": stimuli.name,
-        "stimuli_sha256": stimuli.digest,
-        "hook_point": "resid_post",
-        "position": "last prompt token",
-        "scale": str(design.scale),
-        "seed": str(design.seed),
-    }

@@ -51,7 +51,7 @@ DEFAULT = ONLY_RESIDUAL | {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Two scores of every item under each choice that comes before items are correlated.
 

@@ -125,7 +125,7 @@ class LayerChoice:
         return None if self.chosen is None else self.chosen.candidate.layer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Secondary ratings of held-out pairs: of moral pairs, then of secondary ones."""
 

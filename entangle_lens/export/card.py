@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,9 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from entangle_lens.directions import Quality
+from entangle_lens.errors import choices, printable
+from entangle_lens.paths import exists, is_file
+from entangle_lens.text import markdown_text
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_LICENCE = re.compile(r"^(license|license_name|license_link):.*$", re.MULTILINE)
+_LICENCE = re.compile(r"^(license|license_name|license_link):(.*)$", re.MULTILINE)
+_PLAIN = re.compile(r"[A-Za-z][\w.+/:-]*", re.ASCII)  # what YAML reads as text without quotes
+_LONGEST_HEAD = 1 << 16  # letters of a card that are read for its licence
 _EQUAL = """\
 Every matrix and bias that writes to the residual stream (token embedding, attention output, MLP
 output) was multiplied by I - s B^T B (Arditi et al., arXiv 2406.11717), B an orthonormal basis of
@@ -32,9 +38,9 @@ _README = """\
 {front}
 ---
 # {model}, repaired: {value} removed
-
-Made by entangle_lens from `{model}` (revision `{revision}`). It loads like the original and needs
-no other code.
+{unfinished}
+Made by entangle_lens from {model} (revision {revision}). It loads like the original and needs no
+other code.
 
 | removed | |
 |---|---|
@@ -89,7 +95,8 @@ class RepairCard:
     """What was removed and from which model; the caller measures ``cost``, nobody here does.
 
     ``auc`` is that of the direction on held-out scenarios, NaN if unknown; ``layer`` None for a
-    basis taken from several. ``details`` are further lines of the card's table.
+    basis taken from several. ``details`` are further lines of the card's table. Not ``finished`` is
+    a checkpoint that is still to be measured: :func:`verify_checkpoint` refuses one.
     """
 
     model: str
@@ -101,6 +108,7 @@ class RepairCard:
     auc: float = math.nan
     cost: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+    finished: bool = True
 
     @classmethod
     def of(
@@ -129,28 +137,31 @@ class RepairCard:
 
 
 def render_readme(card: RepairCard, facts: Mapping[str, Any], source: Path) -> str:
-    """Write the model card; the licence is what the source's own card says it is."""
-    own = source / "README.md"
-    head = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else ""
-    licence = [found[0] for found in _LICENCE.finditer(_front_matter(head))]
-    front = ["library_name: transformers", "tags: [entangle-lens, repaired]", *licence]
-    if _HUB_ID.fullmatch(card.model) and not Path(card.model).exists():
+    """Write the model card; the licence is what the source's own card says it is.
+
+    Text that comes from files stands there as text, whatever Markdown or HTML it holds.
+    """
+    licence = _licence_of(source / "README.md")
+    front = ["library_name: transformers", "tags: [entangle-lens, repaired]"]
+    front += [f"{key}: {_yaml(value)}" for key, value in licence.items()]
+    if _HUB_ID.fullmatch(card.model) and not exists(card.model):
         front.append(f"base_model: {card.model}")
     strength = float(facts["strength"])
     how = (_EQUAL if facts["equals_hooks"] else _NORMED).format(strength=strength)
     return _README.format(
         front="\n".join(front),
-        model=card.model,
-        revision=card.revision,
-        value=card.value,
-        question=card.question,
+        model=markdown_text(card.model),
+        unfinished="" if card.finished else _UNFINISHED,
+        revision=markdown_text(card.revision),
+        value=markdown_text(card.value),
+        question=markdown_text(card.question),
         layer="several" if card.layer is None else card.layer,
-        method=card.method,
+        method=markdown_text(card.method),
         auc="unknown" if math.isnan(card.auc) else f"{card.auc:.3f}",
         rank=facts["rank"],
         strength=strength,
         named=_named(strength),
-        details="".join(f"| {name} | {text} |\n" for name, text in card.details.items()),
+        details="".join(f"{_row(name, text)}\n" for name, text in card.details.items()),
         how=how,
         untied=_UNTIED if facts["untied"] else "",
         outside=_OUTSIDE.format(n=facts["n_outside"]) if facts["n_outside"] else "",
@@ -159,6 +170,9 @@ def render_readme(card: RepairCard, facts: Mapping[str, Any], source: Path) -> s
     )
 
 
+_UNFINISHED = """
+**Unfinished: the repair was stopped before this checkpoint was measured. Do not use it.**
+"""
 _UNTIED = """
 The original uses one matrix to embed and to unembed. Here the unembedding is stored by itself,
 as it was, and `tie_word_embeddings` is false: what the model says is not edited, only what it
@@ -184,15 +198,34 @@ def _named(strength: float) -> str:
 def _cost(cost: Mapping[str, float]) -> str:
     if not cost:
         return "Nothing was measured. A removal can break what it was not meant to touch."
-    rows = [f"| {name} | {number:.4g} |" for name, number in cost.items()]
+    rows = [_row(name, f"{number:.4g}") for name, number in cost.items()]
     return "\n".join(["| measured | |", "|---|---|", *rows])
 
 
-def _licence(lines: list[str]) -> str:
-    if not lines:
+def _row(name: str, text: str) -> str:
+    return f"| {markdown_text(name)} | {markdown_text(text)} |"
+
+
+def _licence_of(readme: Path) -> dict[str, str]:
+    """Return what the front matter of a model card says of the licence, quotes taken off."""
+    if not is_file(readme):
+        return {}
+    with readme.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(_LONGEST_HEAD)
+    said = {found[1]: found[2].strip() for found in _LICENCE.finditer(_front_matter(head))}
+    return {key: value.strip("'\"") for key, value in said.items() if value.strip("'\"")}
+
+
+def _yaml(value: str) -> str:
+    """Return a value of YAML's front matter that is one string, whatever it holds."""
+    plain = _PLAIN.fullmatch(value) and not value.endswith(":")
+    return value if plain else json.dumps(printable(value, one_line=True), ensure_ascii=False)
+
+
+def _licence(said: Mapping[str, str]) -> str:
+    if not said:
         return "The original's card names no licence; its terms hold for this model too."
-    said = ", ".join(line.split(":", 1)[1].strip() for line in lines)
-    return f"That of the original, whose card says: {said}."
+    return f"That of the original, whose card says: {markdown_text(choices(said.values()))}."
 
 
 def _known(number: float) -> float | None:

@@ -16,15 +16,22 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.card import RepairCard, render_readme
-from entangle_lens.export.folders import check_folders, copy_the_rest, staged
+from entangle_lens.export.folders import check_folders, copy_the_rest, staged, the_rest
 from entangle_lens.export.layout import Layout, Writer, read_layout
-from entangle_lens.export.orthogonal import Projection, before_norm, before_stream, orthonormal
-from entangle_lens.export.shards import Checkpoint, open_weights, read_json, write_shards
+from entangle_lens.export.orthogonal import (
+    Projection,
+    before_norm,
+    before_stream,
+    check_strength,
+    orthonormal,
+)
+from entangle_lens.export.shards import Checkpoint, is_finite, open_weights, read_json, write_shards
 
 REPAIR, BASIS = "repair.json", "repair/basis.safetensors"  # a file beside the weights is loaded
 FORMAT = "entangle_lens repair 1"
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _VERSIONS = ("entangle-lens", "torch", "safetensors", "transformers")
 
 
@@ -59,10 +66,12 @@ def orthogonalise_checkpoint(
 
     Raises:
         EntangleError: weights that are pickled, quantised or broken, an architecture whose
-            writers to the stream are not all known, a basis of another d_model, a source that is
-            a repaired checkpoint itself, or an output folder that is in use.
+            writers to the stream are not all known, a basis of another d_model or of numbers that
+            are not finite, a strength or a dtype that cannot be meant, a source that is a repaired
+            checkpoint itself or links to files elsewhere, or an output folder that is in use.
     """
     source, out = Path(source_folder), Path(out_folder)
+    _check_numbers(strength, dtype)
     weights, layout = check_repairable(source, out)
     rows = orthonormal(basis)
     check_shapes(weights, layout, int(rows.shape[1]))
@@ -83,6 +92,7 @@ def check_repairable(source: Path, out: Path) -> tuple[Checkpoint, Layout]:
     """
     check_folders(source, out)
     weights = open_weights(source)
+    the_rest(source)
     if (source / REPAIR).exists():
         raise EntangleError(
             f"{str(source)!r} is a repaired checkpoint, and a second removal can bring back part "
@@ -96,13 +106,15 @@ def record_measures(
 ) -> None:
     """Write a repaired checkpoint's card anew, with what has been measured on it since.
 
+    With a ``card`` that is ``finished``, the checkpoint is: ``repair.json`` is written last.
+
     ``measured`` stands in ``repair.json`` under that name, for whoever measures again.
     """
     facts = {**read_json(folder / REPAIR), **card.as_dict(), "measured": dict(measured)}
     _write_card(folder, source_folder, card, facts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Editor:
     """The new checkpoint's tensors, each made from the old one's when it is asked for."""
 
@@ -122,13 +134,18 @@ class _Editor:
 
     def tensor(self, name: str) -> Tensor:
         """Return a new tensor, edited if it writes to the stream."""
-        tensor = self.weights.tensor(self._origin(name))
+        tensor = self.weights.finite(self._origin(name))
         writer = next((each for each in self.layout.writers if each.name == name), None)
         if writer is not None:
             wide = tensor.to(torch.promote_types(tensor.dtype, self.dtypes[name]))
             projection = projection_for(writer, self.weights, self.basis, self.dtypes)
             tensor = projection.edited(wide, writer.d_model_axis, self.strength)
-        return tensor.to(self.dtypes[name])
+        new = tensor.to(self.dtypes[name])
+        if not is_finite(new):
+            raise EntangleError(
+                f"{name} has numbers too large for {self.dtypes[name]}; give a wider dtype"
+            )
+        return new
 
     def _origin(self, name: str) -> str:
         untied = self.layout.tied and name == self.layout.head
@@ -144,7 +161,7 @@ def projection_for(
     """Return the map for one matrix, its norm's gain rounded as it will be stored."""
     if writer.norm is None:
         return before_stream(basis)
-    return before_norm(basis, 1 + weights.tensor(writer.norm).to(dtypes[writer.norm]).double())
+    return before_norm(basis, 1 + weights.finite(writer.norm).to(dtypes[writer.norm]).double())
 
 
 def check_shapes(weights: Checkpoint, layout: Layout, d_model: int) -> None:
@@ -164,6 +181,14 @@ def check_shapes(weights: Checkpoint, layout: Layout, d_model: int) -> None:
             )
 
 
+def _check_numbers(strength: float, dtype: torch.dtype | None) -> None:
+    check_strength(strength)
+    if dtype is not None and dtype not in _FLOATS:
+        raise EntangleError(
+            f"dtype {dtype} cannot hold edited weights; choose one of {choices(_FLOATS)}"
+        )
+
+
 def _new_dtypes(
     weights: Checkpoint, layout: Layout, asked: torch.dtype | None
 ) -> dict[str, torch.dtype]:
@@ -179,6 +204,7 @@ def _new_dtypes(
 def _write_config(stage: Path, config: Mapping[str, Any], dtype: torch.dtype | None) -> None:
     """Write the configuration, untied, and in its new dtype if there is one."""
     new = json.loads(json.dumps(config))
+    new.pop("transformers_weights", None)  # the name of a file that is not copied
     for level in (new, new.get("text_config")):
         if isinstance(level, dict):
             level["tie_word_embeddings"] = False

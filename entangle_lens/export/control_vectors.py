@@ -9,17 +9,21 @@ of those projects.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.directions import Direction, Quality
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, choices
+from entangle_lens.export.gguf_reader import read_gguf
+from entangle_lens.export.whole_files import whole_file
+from entangle_lens.paths import is_file
 
 _ARCHITECTURE, _TENSOR = "controlvector", "direction."
 _UNKNOWN = Quality(*(math.nan for _ in range(3)))
@@ -36,27 +40,31 @@ def export_gguf(
     ``general.architecture`` in llama.cpp, such as ``qwen2`` or ``gemma3``.
 
     Raises:
-        EntangleError: no vector, vectors of several shapes, one at layer 0, which llama.cpp
-            cannot address, or the ``gguf`` library missing.
+        EntangleError: no vector, vectors of several lengths, zero or not finite in float32, one at
+            layer 0, which llama.cpp cannot address, a place that cannot be written, or the
+            ``gguf`` library missing.
     """
     gguf = _gguf()
-    shapes = {tuple(vector.shape) for vector in directions_by_layer.values()}
-    if len(shapes) != 1:
-        raise EntangleError(f"vectors of shapes {sorted(shapes)} were given; one was expected")
-    if min(directions_by_layer) < 1:
+    if not isinstance(arch, str) or not arch:
+        raise EntangleError(f"arch {arch!r} was given; a name such as qwen2 was expected")
+    by_layer = _by_layer(directions_by_layer)
+    if min(by_layer) < 1:
         raise EntangleError(
-            f"a vector at layer {min(directions_by_layer)} was given; llama.cpp's control vectors "
-            "begin at layer 1"
+            f"a vector at layer {min(by_layer)} was given; llama.cpp's control vectors begin at "
+            "layer 1"
         )
-    writer = gguf.GGUFWriter(str(path), _ARCHITECTURE)
-    writer.add_string(f"{_ARCHITECTURE}.model_hint", arch)
-    writer.add_uint32(f"{_ARCHITECTURE}.layer_count", len(directions_by_layer))
-    for layer, vector in sorted(directions_by_layer.items()):
-        writer.add_tensor(f"{_TENSOR}{layer}", vector.detach().cpu().float().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with whole_file(Path(path)) as partial:
+        writer = gguf.GGUFWriter(str(partial), _ARCHITECTURE)
+        writer.add_string(f"{_ARCHITECTURE}.model_hint", arch)
+        writer.add_uint32(f"{_ARCHITECTURE}.layer_count", len(by_layer))
+        for layer, vector in sorted(by_layer.items()):
+            writer.add_tensor(f"{_TENSOR}{layer}", vector.float().numpy())
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        finally:
+            writer.close()
     return Path(path)
 
 
@@ -67,31 +75,20 @@ def import_gguf(path: str | Path, *, value: str) -> tuple[Direction, ...]:
     file is kept as ``model_hint``.
 
     Raises:
-        EntangleError: no such file, a broken one, one that is no control vector, or the ``gguf``
-            library missing.
+        EntangleError: no such file, a broken one, or one that is no control vector.
     """
-    gguf = _gguf()
-    if not Path(path).is_file():
-        raise EntangleError(f"no such file: {str(path)!r}")
-    try:
-        reader = gguf.GGUFReader(str(path))
-        named = {key: reader.get_field(key) for key in reader.fields}
-        kind = named["general.architecture"].contents()
-    except Exception as error:  # the library names none: a broken file may raise anything
-        raise EntangleError(f"{str(path)!r} cannot be read as GGUF ({error})") from None
-    if kind != _ARCHITECTURE:
-        raise EntangleError(f"{str(path)!r} holds a {kind}, and no control vector")
-    hint = named.get(f"{_ARCHITECTURE}.model_hint")
+    found = read_gguf(Path(path), _ARCHITECTURE)
     vectors = {}
-    for tensor in reader.tensors:
-        layer = tensor.name.removeprefix(_TENSOR)
-        if not layer.isdigit() or tensor.data.dtype != np.float32:
+    for name, numbers in found.tensors.items():
+        layer = re.fullmatch(rf"{re.escape(_TENSOR)}([0-9]{{1,6}})", name)
+        if layer is None or int(layer[1]) in vectors:
             raise EntangleError(
-                f"{str(path)!r} holds {tensor.name} as {tensor.data.dtype}; float32 tensors named "
-                f"{_TENSOR}1, {_TENSOR}2 and so on were expected"
+                f"{str(path)!r} holds {name}; tensors named {_TENSOR}1, {_TENSOR}2 and so on were "
+                "expected"
             )
-        vectors[int(layer)] = torch.from_numpy(np.array(tensor.data))
-    provenance = {"model_hint": hint.contents()} if hint else {}
+        vectors[int(layer[1])] = numbers
+    hint = found.metadata.get(f"{_ARCHITECTURE}.model_hint")
+    provenance = {"model_hint": str(hint)} if hint else {}
     return _directions(vectors, value, "imported (control vector)", provenance)
 
 
@@ -139,20 +136,9 @@ def import_steering_vectors(source: Any, *, value: str) -> tuple[Direction, ...]
 def _directions(
     vectors: Mapping[Any, Any], value: str, method: str, provenance: Mapping[str, str]
 ) -> tuple[Direction, ...]:
-    try:
-        by_layer = {
-            int(layer): torch.as_tensor(vector).detach().cpu().double().reshape(-1)
-            for layer, vector in vectors.items()
-        }
-    except (TypeError, ValueError) as error:
-        raise EntangleError(f"vectors by layer were expected ({error})") from None
-    sizes = {len(vector) for vector in by_layer.values()}
-    finite = all(bool(vector.isfinite().all()) for vector in by_layer.values())
-    if len(sizes) != 1 or min(by_layer) < 0 or not finite:
-        raise EntangleError(
-            f"vectors of lengths {sorted(sizes)} at layers {sorted(by_layer)} were given; finite "
-            "ones of one length, at layers counted from 0, were expected"
-        )
+    if not isinstance(value, str):
+        raise EntangleError(f"value {value!r} was given; a name such as moral was expected")
+    by_layer = _by_layer(vectors)
     about = {"hook_point": "resid_post", "mean": "unknown, taken as zero", **provenance}
     return tuple(
         Direction(
@@ -162,8 +148,40 @@ def _directions(
     )
 
 
+def _by_layer(vectors: Mapping[Any, Any]) -> dict[int, Float[Tensor, " d_model"]]:
+    """Return vectors by layer in float64.
+
+    Raises:
+        EntangleError: no vector, one that is no list of real numbers, zero or too large for
+            float32, or a layer that is no whole number from 0 on.
+    """
+    try:
+        by_layer = {index(layer): _vector(vector) for layer, vector in vectors.items()}
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise EntangleError(f"vectors by layer were expected ({error})") from None
+    if not by_layer or min(by_layer) < 0 or any(isinstance(each, bool) for each in vectors):
+        raise EntangleError(
+            f"vectors at layers {choices(sorted(by_layer)) or 'none'} were given; one or more at "
+            "layers counted from 0 were expected"
+        )
+    sizes = sorted({len(vector) for vector in by_layer.values()})
+    if len(sizes) > 1:
+        raise EntangleError(f"vectors of lengths {choices(sizes)} were given; one was expected")
+    return by_layer
+
+
+def _vector(given: Any) -> Float[Tensor, " d_model"]:
+    vector = torch.as_tensor(given).detach().cpu()
+    if vector.ndim != 1 or not len(vector) or vector.is_complex() or vector.dtype == torch.bool:
+        raise ValueError(f"one is {vector.dtype} of shape {tuple(vector.shape)}")
+    wide = vector.double()
+    if not bool(wide.float().isfinite().all()) or not bool((wide.float() != 0).any()):
+        raise ValueError("one is zero or not finite in float32")
+    return wide
+
+
 def _tensors_of(path: Path) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise EntangleError(f"no such file: {str(path)!r}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
 from safetensors.torch import save_file
 
-from entangle_lens.directions import Direction, Quality
-from entangle_lens.errors import EntangleError
+from entangle_lens.directions import Direction
+from entangle_lens.errors import EntangleError, choices
+from entangle_lens.export.direction_reader import FORMAT, check_n_layers, read_directions
+from entangle_lens.export.whole_files import whole_file
 from entangle_lens.models import Model, info
 
-FORMAT = "entangle_lens direction file 1"
-_RUN_FORMAT = "entangle_lens directions 1"  # what a run folder holds, one value at all layers
 _NO_FILES = "sha256:e3b0c44298fc1c14"  # the fingerprint of no files: says nothing about weights
 _VERSIONS = ("entangle-lens", "transformer-lens", "transformers", "torch")
 
@@ -36,6 +35,8 @@ def save_directions(path: str | Path, directions: Sequence[Direction]) -> Path:
             written.
     """
     path = Path(path)
+    for each in directions:
+        _check_described(each)
     if len({each.vector.shape for each in directions}) != 1:
         shapes = [tuple(each.vector.shape) for each in directions]
         raise EntangleError(f"directions of shapes {shapes} were given; one shape was expected")
@@ -48,13 +49,8 @@ def save_directions(path: str | Path, directions: Sequence[Direction]) -> Path:
         "directions": json.dumps([_described(each) for each in directions]),
         "versions": json.dumps({name: version(name) for name in _VERSIONS}),
     }
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         save_file(tensors, partial, metadata=metadata)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise EntangleError(f"{str(path)!r} cannot be written ({error})") from None
     return path
 
 
@@ -69,21 +65,31 @@ def load_directions(
         EntangleError: no such file, a file of another kind or a broken one, or a direction that
             does not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise EntangleError(f"no such file: {str(path)!r}")
-    try:
-        directions = _read(path)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, EntangleError):
-            raise
-        raise EntangleError(
-            f"{str(path)!r} holds no directions that can be read ({type(error).__name__}: {error})"
-        ) from None
+    directions = read_directions(Path(path))
     if model is not None:
         for direction in directions:
             check_fits(direction, model, any_model=any_model)
     return directions
+
+
+def load_direction(path: str | Path, layer: int) -> Direction:
+    """Read one layer's direction, from a run folder's ``directions/`` or another direction file.
+
+    Raises:
+        EntangleError: a file that :func:`load_directions` refuses, or a layer at which it holds
+            no direction, or several.
+    """
+    directions = read_directions(Path(path))
+    found = [each for each in directions if each.layer == layer]
+    if not found:
+        layers = choices(dict.fromkeys(each.layer for each in directions))
+        raise EntangleError(f"{str(path)!r} holds no layer {layer}; it holds {layers}")
+    if len(found) > 1:
+        raise EntangleError(
+            f"{str(path)!r} holds {len(found)} directions at layer {layer}; load_directions gives "
+            "all of them"
+        )
+    return found[0]
 
 
 def check_fits(direction: Direction, model: Model, *, any_model: bool = False) -> None:
@@ -102,6 +108,7 @@ def check_fits(direction: Direction, model: Model, *, any_model: bool = False) -
         raise EntangleError(
             f"{came} has d_model {len(direction.vector)}, and {about.name!r} has {about.d_model}"
         )
+    check_n_layers(direction.provenance)
     n_layers = direction.provenance.get("n_layers")
     if direction.layer >= about.n_layers or (n_layers and int(n_layers) != about.n_layers):
         of = f"a model of {n_layers} layers" if n_layers else "another model"
@@ -118,67 +125,30 @@ def check_fits(direction: Direction, model: Model, *, any_model: bool = False) -
     )
 
 
+def _check_described(direction: Direction) -> None:
+    """Refuse what could not be read back."""
+    layer, provenance = direction.layer, direction.provenance
+    if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or layer < 0:
+        raise EntangleError(f"layer {layer!r} was given; a whole number from 0 on was expected")
+    if not all(isinstance(each, str) for pair in provenance.items() for each in pair):
+        raise EntangleError(
+            "the provenance of a direction is text by name; other values were given"
+        )
+    check_n_layers(provenance)
+    if not bool((direction.vector != 0).any()):
+        raise EntangleError(f"the {direction.value} direction is zero everywhere")
+
+
 def _described(direction: Direction) -> dict[str, Any]:
     quality = {name: _known(value) for name, value in asdict(direction.quality).items()}
     return {
         "value": direction.value,
         "question": direction.question,
-        "layer": direction.layer,
+        "layer": int(direction.layer),
         "method": direction.method,
         "quality": quality,
         "provenance": dict(direction.provenance),
     }
-
-
-def _read(path: Path) -> tuple[Direction, ...]:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") not in (FORMAT, _RUN_FORMAT):
-            raise EntangleError(f"{str(path)!r} holds no directions of entangle_lens")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata["format"] == _RUN_FORMAT:
-        about = _run_described(metadata)
-        rows = [(tensors["vectors"][row], tensors["means"][row]) for row in range(len(about))]
-    else:
-        about = json.loads(metadata["directions"])
-        rows = [(tensors[f"vector.{row}"], tensors[f"mean.{row}"]) for row in range(len(about))]
-    return tuple(
-        Direction(
-            value=each["value"],
-            question=each["question"],
-            layer=int(each["layer"]),
-            vector=vector,
-            mean=mean,
-            quality=_quality(each["quality"]),
-            method=each["method"],
-            provenance=each["provenance"],
-        )
-        for each, (vector, mean) in zip(about, rows, strict=True)
-    )
-
-
-def _run_described(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
-    measures = {name: json.loads(metadata[name]) for name in _measures() if name in metadata}
-    return [
-        {
-            "value": metadata["value"],
-            "question": metadata["question"],
-            "layer": layer,
-            "method": metadata["method"],
-            "quality": {name: numbers[row] for name, numbers in measures.items()},
-            "provenance": {k: v for k, v in metadata.items() if k not in measures},
-        }
-        for row, layer in enumerate(json.loads(metadata["layers"]))
-    ]
-
-
-def _measures() -> list[str]:
-    return [each.name for each in fields(Quality)]
-
-
-def _quality(known: Mapping[str, float | None]) -> Quality:
-    numbers = {name: known.get(name) for name in _measures()}
-    return Quality(**{k: math.nan if v is None else float(v) for k, v in numbers.items()})
 
 
 def _known(number: float) -> float | None:

@@ -12,7 +12,14 @@ from transformers import PreTrainedModel
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.export.layout import Writer, read_layout
-from entangle_lens.export.orthogonal import Projection, before_norm, before_stream, orthonormal
+from entangle_lens.export.orthogonal import (
+    Projection,
+    before_norm,
+    before_stream,
+    check_strength,
+    orthonormal,
+)
+from entangle_lens.export.shards import is_finite
 
 
 @contextmanager
@@ -27,8 +34,10 @@ def orthogonalised(
 
     Raises:
         EntangleError: a model whose writers to the stream are not all known, or whose weights are
-            quantised, or a basis of another d_model.
+            quantised or not finite, a basis of another d_model or of numbers that are not
+            finite, or such a strength.
     """
+    check_strength(strength)
     parameters = dict(hf_model.named_parameters())
     name = str(getattr(hf_model, "name_or_path", "")) or type(hf_model).__name__
     layout = read_layout(parameters, hf_model.config.to_dict(), name)
@@ -38,6 +47,10 @@ def orthogonalised(
         raise EntangleError(f"the basis has d_model {rows.shape[1]}, and the model {width}")
     if not all(parameters[writer.name].is_floating_point() for writer in layout.writers):
         raise EntangleError("the model's weights are quantised, and cannot be edited exactly")
+    used = (name for writer in layout.writers for name in (writer.name, writer.norm) if name)
+    broken = next((each for each in used if not is_finite(parameters[each].detach())), None)
+    if broken is not None:
+        raise EntangleError(f"{broken} of {name!r} holds numbers that are not finite")
     head = hf_model.get_output_embeddings()
     if not isinstance(head, nn.Module):
         raise EntangleError(f"{name!r} has no unembedding; a causal language model was expected")

@@ -8,8 +8,11 @@ is not linear: see :func:`before_norm`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,7 +24,7 @@ _SMALLEST_GAIN = 1e-2  # of the mean square gain; smaller gains are not divided 
 _CHUNK = 1 << 23  # elements edited at a time, which bounds the memory that float32 costs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """The linear map x' = x - s U^T Q x of what a matrix writes.
 
@@ -70,17 +73,29 @@ def orthonormal(vectors: Float[Tensor, "vector d_model"]) -> Float[Tensor, "k d_
     """Return an orthonormal basis of the span of ``vectors``, in float64; k is their rank.
 
     Raises:
-        EntangleError: no vector, a zero one or one that is not finite.
+        EntangleError: no vector, a zero one or one that is not finite, or no rows of real numbers.
     """
-    wide = vectors.detach().cpu().double()
-    if not len(wide) or not bool(wide.isfinite().all()) or not bool((wide.norm(dim=1) > 0).all()):
+    wide = _rows(vectors)
+    if not len(wide) or not bool(wide.isfinite().all()) or not bool((wide != 0).any(1).all()):
         raise EntangleError(
             f"a basis of {len(wide)} vectors was given, some zero or not finite; at least one "
             "vector, each of a length above zero, was expected"
         )
-    units = torch.nn.functional.normalize(wide, dim=1)
+    # By the largest number first: the square of 1e300 is no number.
+    units = torch.nn.functional.normalize(wide / wide.abs().amax(1, keepdim=True), dim=1)
     _, scale, axes = torch.linalg.svd(units, full_matrices=False)
     return axes[scale > _SMALLEST_SCALE * scale.max()]
+
+
+def check_strength(strength: object) -> None:
+    """Refuse a strength that is no finite number.
+
+    Raises:
+        EntangleError: as said above.
+    """
+    number = isinstance(strength, Real) and not isinstance(strength, bool)
+    if not number or not math.isfinite(strength):  # type: ignore[arg-type]
+        raise EntangleError(f"strength {strength!r} was given; a finite number was expected")
 
 
 def before_stream(basis: Float[Tensor, "k d_model"]) -> Projection:
@@ -102,6 +117,17 @@ def before_norm(basis: Float[Tensor, "k d_model"], gain: Float[Tensor, " d_model
     read = basis.double() * wide
     metric = 1 / (wide.square() + _SMALLEST_GAIN * wide.square().mean())
     return Projection(read, torch.linalg.pinv((read * metric) @ read.T) @ (read * metric))
+
+
+def _rows(vectors: object) -> Float[Tensor, "vector d_model"]:
+    if isinstance(vectors, np.ndarray) and vectors.dtype.kind in "fiu":
+        vectors = torch.from_numpy(vectors)
+    if not isinstance(vectors, Tensor) or vectors.ndim != 2 or vectors.is_complex():
+        given = f"shape {tuple(vectors.shape)}" if isinstance(vectors, Tensor) else "another type"
+        raise EntangleError(
+            f"the basis is of {given}; a tensor of real numbers [vector, d_model] was expected"
+        )
+    return vectors.detach().cpu().double()
 
 
 def _vectors(weight: Tensor, d_model_axis: int) -> Tensor:

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.models.weights import weight_files
+from entangle_lens.paths import exists, is_file, is_folder
 
 SHARD_BYTES = 2_000_000_000
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -54,6 +56,20 @@ class Checkpoint:
             tensor: Tensor = file.get_tensor(name)
         return tensor
 
+    def finite(self, name: str) -> Tensor:
+        """Read one tensor.
+
+        Raises:
+            EntangleError: it holds NaN or infinite numbers, from which nothing can be removed.
+        """
+        tensor = self.tensor(name)
+        if not is_finite(tensor):
+            raise EntangleError(
+                f"{name} in {str(self.folder)!r} holds numbers that are not finite; the checkpoint "
+                "is broken"
+            )
+        return tensor
+
 
 def open_weights(folder: Path) -> Checkpoint:
     """Read a checkpoint folder's configuration and the headers of its safetensors.
@@ -62,7 +78,7 @@ def open_weights(folder: Path) -> Checkpoint:
         EntangleError: no folder, no or a broken config.json, index or file, quantised weights,
             or weights in another form than safetensors.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise EntangleError(f"{str(folder)!r} is no folder; a checkpoint folder was expected")
     config = read_json(folder / "config.json")
     quantised = config.get("quantization_config") or (config.get("text_config") or {}).get(
@@ -74,13 +90,22 @@ def open_weights(folder: Path) -> Checkpoint:
             "the checkpoint in float32, bfloat16 or float16"
         )
     stored: dict[str, Stored] = {}
-    for file, names in _weight_files(folder).items():
+    for file in _weight_files(folder, config):
         found = _headers(file)
-        missing = set(names or ()) - set(found)
-        if missing:
-            raise EntangleError(f"{str(file)!r} lacks {sorted(missing)[0]}, which the index names")
-        stored |= {name: found[name] for name in names or found}
+        twice = sorted(set(stored) & set(found))
+        if twice:
+            raise EntangleError(
+                f"{str(file)!r} and {str(stored[twice[0]].file)!r} both hold {twice[0]}; each "
+                "tensor was expected in one file"
+            )
+        stored |= found
+    _check_index(folder, stored)
     return Checkpoint(folder, config, stored)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor holds finite numbers only; whole numbers always are."""
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
 def write_shards(
@@ -113,36 +138,42 @@ def write_shards(
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object, or say in one sentence why not."""
+    if exists(path) and not is_file(path):  # a named pipe would be waited on for ever
+        raise EntangleError(f"{str(path)!r} cannot be read as JSON (it is no regular file)")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EntangleError(f"{str(path)!r} cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):
         raise EntangleError(f"{str(path)!r} holds no JSON object")
     return content
 
 
-def _weight_files(folder: Path) -> dict[Path, list[str] | None]:
-    """Return the weight files, and the tensors that the index says are in them."""
-    if (folder / INDEX).is_file():
-        files: dict[Path, list[str] | None] = {}
-        for name, file in read_json(folder / INDEX).get("weight_map", {}).items():
-            names = files.setdefault(folder / Path(file).name, [])
-            assert names is not None, "every file of an index is entered with a list"
-            names.append(name)
-        return files
-    if (folder / SINGLE).is_file():
-        return {folder / SINGLE: None}
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    if pickled:
+def _weight_files(folder: Path, config: Mapping[str, Any]) -> list[Path]:
+    """Return the files that transformers reads the weights from; they must be safetensors."""
+    files = weight_files(folder, config)
+    other = next((file.name for file in files if file.suffix != ".safetensors"), None)
+    if other is not None:
         raise EntangleError(
-            f"{str(folder)!r} has its weights in {pickled[0]}, a pickle, and pickles run whatever "
+            f"{str(folder)!r} has its weights in {other}, a pickle, and pickles run whatever "
             "code they hold when they are read; convert it to safetensors first"
         )
-    raise EntangleError(f"{str(folder)!r} has neither {SINGLE} nor {INDEX}")
+    return files
+
+
+def _check_index(folder: Path, stored: Mapping[str, Stored]) -> None:
+    """Refuse shards that lack a tensor which their index names."""
+    if {each.file for each in stored.values()} == {folder / SINGLE} or not is_file(folder / INDEX):
+        return
+    named = read_json(folder / INDEX)["weight_map"]
+    lost = next((name for name in named if name not in stored), None)
+    if lost is not None:
+        raise EntangleError(f"{str(folder / named[lost])!r} lacks {lost}, which the index names")
 
 
 def _headers(file: Path) -> dict[str, Stored]:
+    if not is_file(file):
+        raise EntangleError(f"{str(file)!r} cannot be read as safetensors (it is not there)")
     try:
         with safe_open(file, framework="pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118

@@ -1,7 +1,7 @@
 """Interventions: what removes or moves a value, as pure edits, and how they are put on a model."""
 
+from entangle_lens.interventions.arguments import Layers
 from entangle_lens.interventions.build import (
-    Layers,
     ablation,
     affine_ablation,
     clamp,

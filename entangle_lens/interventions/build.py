@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.directions import Direction, Eraser, Probe, Subspace, unit
 from entangle_lens.errors import EntangleError
+from entangle_lens.interventions.arguments import (
+    Layers,
+    Vector,
+    Vectors,
+    as_direction,
+    as_vectors,
+    chosen_layers,
+)
 from entangle_lens.interventions.removals import FULL_MODE, Removal
 from entangle_lens.interventions.shifts import LeastShift, PromptLeastShift, Steering
 from entangle_lens.models import Model
-from entangle_lens.running import Ablation, check_layers
-
-Layers = int | Sequence[int] | Literal["all"]
+from entangle_lens.running import Ablation
 
 
 def ablation(
     model: Model,
-    direction: Direction | Float[Tensor, " d_model"],
+    direction: Direction | Vector,
     *,
     layers: Layers | None = None,
     strength: float = 1.0,
@@ -33,12 +39,12 @@ def ablation(
     ``layers``. For the full mode, which is another intervention, see :func:`full_ablation`.
     """
     vector = _vector(model, direction)
-    return Ablation(unit(vector), _layers(model, direction, layers), strength)
+    return Ablation(unit(vector), chosen_layers(model, direction, layers), strength)
 
 
 def full_ablation(
     model: Model,
-    direction: Direction | Subspace | Float[Tensor, "*k d_model"],
+    direction: Direction | Subspace | Vectors,
     *,
     strength: float = 1.0,
 ) -> Removal:
@@ -48,26 +54,28 @@ def full_ablation(
     output. Equal to orthogonalised weights.
     """
     basis = _basis(model, direction)
-    return Removal(basis.T, basis, _layers(model, direction, "all"), None, strength, FULL_MODE)
+    return Removal(
+        basis.T, basis, chosen_layers(model, direction, "all"), None, strength, FULL_MODE
+    )
 
 
 def subspace_ablation(
     model: Model,
-    subspace: Subspace | Float[Tensor, "k d_model"],
+    subspace: Subspace | Vectors,
     *,
     layers: Layers | None = None,
     strength: float = 1.0,
 ) -> Removal:
     """Describe the ablation h' = h - s B^T B h of a subspace with orthonormal rows B."""
     basis = _basis(model, subspace)
-    return Removal(basis.T, basis, _layers(model, subspace, layers), None, strength)
+    return Removal(basis.T, basis, chosen_layers(model, subspace, layers), None, strength)
 
 
 def affine_ablation(
     model: Model,
-    direction: Direction | Subspace | Float[Tensor, "*k d_model"],
+    direction: Direction | Subspace | Vectors,
     *,
-    reference: Float[Tensor, " d_model"] | None = None,
+    reference: Vector | None = None,
     layers: Layers | None = None,
     strength: float = 1.0,
 ) -> Removal:
@@ -77,12 +85,13 @@ def affine_ablation(
     measures projections from.
     """
     if reference is None:
-        if isinstance(direction, Tensor):
+        if not isinstance(direction, Direction | Subspace):
             raise EntangleError("a bare vector was given without a reference; give the mean too")
         reference = direction.mean
     basis = _basis(model, direction)
-    chosen = _layers(model, direction, layers)
-    return Removal(basis.T, basis, chosen, _fitting(model, reference), strength)
+    chosen = chosen_layers(model, direction, layers)
+    mean = as_vectors(model, reference, "the reference").double()
+    return Removal(basis.T, basis, chosen, mean, strength)
 
 
 def clamp(
@@ -95,6 +104,11 @@ def clamp(
     """Describe the clamp of a direction's projection to the mean of one of its classes."""
     if to not in ("positive", "negative"):
         raise EntangleError(f"clamp to {to!r} is unknown; choose positive or negative")
+    if not isinstance(direction, Direction):
+        raise EntangleError(
+            f"a {type(direction).__name__} was given to clamp; a Direction was expected, which "
+            "knows the means of its classes"
+        )
     half = direction.vector / 2
     mean = direction.mean + half if to == "positive" else direction.mean - half
     return affine_ablation(model, direction, reference=mean, layers=layers)
@@ -107,21 +121,21 @@ def erasure(
 
     Belrose et al. (arXiv 2306.03819), equation 1.
     """
-    mean = _fitting(model, eraser.bias)
+    mean = as_vectors(model, eraser.bias, "the eraser's bias")
     left, right = eraser.proj_left.double(), eraser.proj_right.double()
-    return Removal(left, right, _layers(model, eraser, layers), mean, strength)
+    return Removal(left, right, chosen_layers(model, eraser, layers), mean, strength)
 
 
 def steering(
     model: Model,
-    direction: Direction | Float[Tensor, " d_model"],
+    direction: Direction | Vector,
     coefficient: float,
     *,
     layers: Layers | None = None,
 ) -> Steering:
     """Describe steering h' = h + c v, c in units of the distance between the class means."""
     vector = _vector(model, direction)
-    return Steering(vector, coefficient, _layers(model, direction, layers))
+    return Steering(vector, coefficient, chosen_layers(model, direction, layers))
 
 
 def least_shift(
@@ -137,53 +151,25 @@ def least_shift(
 
     One a layer, in ascending order: each probe reads what the lower shifts have left.
     """
-    check_layers(model, (layer,))
-    shift = LeastShift(_fitting(model, probe.weight), probe.bias, layer, probability, suppress)
+    (at,) = chosen_layers(model, probe, layer)
+    weight = as_direction(model, probe.weight, "the probe's weight")
+    shift = LeastShift(weight, probe.bias, at, probability, suppress)
     return PromptLeastShift(shift) if per == "prompt" else shift
 
 
-def _vector(
-    model: Model, direction: Direction | Float[Tensor, " d_model"]
-) -> Float[Tensor, " d_model"]:
+def _vector(model: Model, direction: Direction | Vector) -> Float[Tensor, " d_model"]:
     vector = direction.vector if isinstance(direction, Direction) else direction
-    if not _fitting(model, vector).norm() > 0:
-        raise EntangleError("the direction is zero or not finite, so there is nothing to ablate")
-    return vector
+    return as_direction(model, vector, "the direction")
 
 
-def _basis(
-    model: Model, given: Direction | Subspace | Float[Tensor, "*k d_model"]
-) -> Float[Tensor, "k d_model"]:
+def _basis(model: Model, given: Direction | Subspace | Vectors) -> Float[Tensor, "k d_model"]:
     """Return orthonormal rows that span what was given."""
     if isinstance(given, Subspace):
-        return _fitting(model, given.basis)
-    if isinstance(given, Direction) or given.ndim == 1:
+        return as_vectors(model, given.basis, "the subspace", (2,))
+    if isinstance(given, Direction) or np.ndim(given) == 1:
         return unit(_vector(model, given))[None]
-    rows = _fitting(model, given).double()
+    rows = unit(as_vectors(model, given, "the subspace", (2,)))
     axes, scale, _ = torch.linalg.svd(rows.T, full_matrices=False)
-    if not scale.min() > 1e-6 * scale.max():
+    if not scale.min() > 1e-6 * scale.max() or len(rows) > rows.shape[1]:
         raise EntangleError("the rows of the subspace depend on each other; give independent ones")
     return axes.T
-
-
-def _fitting(model: Model, vectors: Float[Tensor, "*k d_model"]) -> Float[Tensor, "*k d_model"]:
-    d_model = int(model.cfg.d_model)
-    if vectors.shape[-1] != d_model:
-        raise EntangleError(
-            f"the direction has shape {tuple(vectors.shape)} and the model's residual stream "
-            f"({d_model},)"
-        )
-    return vectors
-
-
-def _layers(model: Model, fitted: object, layers: Layers | None) -> tuple[int, ...]:
-    """Return the named layers, or the one that something was fitted at."""
-    if layers is None:
-        if isinstance(fitted, Tensor):
-            raise EntangleError("a bare vector was given without layers; say at which layers")
-        layers = int(fitted.layer)  # type: ignore[attr-defined]
-    if layers == "all":
-        return tuple(range(int(model.cfg.n_layers)))
-    chosen = (layers,) if isinstance(layers, int) else tuple(int(layer) for layer in layers)
-    check_layers(model, chosen)
-    return chosen

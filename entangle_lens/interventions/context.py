@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.directions import Direction
 from entangle_lens.errors import EntangleError
-from entangle_lens.interventions.build import Layers, ablation
+from entangle_lens.interventions.arguments import Layers, Vector
+from entangle_lens.interventions.build import ablation
 from entangle_lens.models import Model
 from entangle_lens.running import (
     NEVER_FIRED,
@@ -27,7 +27,7 @@ from entangle_lens.running import (
 @contextmanager
 def ablate(
     model: Model,
-    direction: Direction | Float[Tensor, " d_model"],
+    direction: Direction | Vector,
     *,
     layers: Layers | None = None,
     strength: float = 1.0,
@@ -37,7 +37,8 @@ def ablate(
     The model leaves the block as it came, after an exception too.
 
     Raises:
-        EntangleError: a direction that does not fit the model, a layer out of range, or a block
+        EntangleError: a direction that does not fit the model or a strength that is not finite, a
+            layer out of range, or a block
             in which the model never ran.
 
     Example:

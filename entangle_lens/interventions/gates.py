@@ -76,7 +76,7 @@ class Gate(Protocol):
         """Return where the condition holds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProbeGate:
     """Open where a linear probe's probability sigmoid(w.h + b) is above ``threshold``."""
 
@@ -92,7 +92,7 @@ class ProbeGate:
         return (wide @ self.weight.to(wide) + self.bias).sigmoid() > self.threshold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CosineGate:
     """Open where the cosine of h - mu and a condition vector is above ``threshold``.
 

@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.running import check_finite
+
 FULL_MODE = ("resid_pre", "attn_out", "mlp_out")
 _NAMED = {0.0: "nothing", 1.0: "removal", 2.0: "reflection"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Removal:
     """The affine removal h' = h - s L R (h - mu), at some sites of some layers.
 
@@ -27,6 +29,10 @@ class Removal:
     mean: Float[Tensor, " d_model"] | None = None
     strength: float = 1.0
     sites: tuple[str, ...] = ("resid_post",)
+
+    def __post_init__(self) -> None:
+        mean = {} if self.mean is None else {"mean": self.mean}
+        check_finite("a removal", left=self.left, right=self.right, strength=self.strength, **mean)
 
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the edited activations: computed in float32 at least, in the dtype they came in.

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.running import Rows
+from entangle_lens.running import Rows, check_finite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Steering:
     """Steering h' = h + c v, with v the raw difference of class means.
 
@@ -26,6 +26,10 @@ class Steering:
     layers: tuple[int, ...]
     sites: tuple[str, ...] = ("resid_post",)
 
+    def __post_init__(self) -> None:
+        check_finite("a steering", vector=self.vector, coefficient=self.coefficient)
+        check_finite("a steering", step=self.coefficient * self.vector.float())
+
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the shifted activations; coefficient 0 returns them as they are."""
         if self.coefficient == 0:
@@ -34,7 +38,7 @@ class Steering:
         return (wide + self.coefficient * self.vector.to(wide)).to(resid.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeastShift:
     """The least shift along a probe's weight that makes its probability ``probability``, or more.
 
@@ -54,7 +58,8 @@ class LeastShift:
             raise EntangleError(
                 f"probability {self.probability} was given; one between 0 and 1 was expected"
             )
-        if not self.weight.norm() > 0:
+        check_finite("a least shift", weight=self.weight, bias=self.bias)
+        if not 0 < self.weight.norm() < math.inf:
             raise EntangleError("the probe's weight is zero or not finite: it points nowhere")
 
     @property

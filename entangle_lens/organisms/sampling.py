@@ -61,7 +61,7 @@ class Recipe:
         return cls() if family in WITH_QUERY_KEY_NORMS else cls(learning_rate=2e-3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Padded prompts, what each should answer, and whose sentence it answers about.
 

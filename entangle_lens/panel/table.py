@@ -33,7 +33,7 @@ Source = str | Path | pd.DataFrame
 _NO_CODES = MissingCodes()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RatingTable:
     """The ratings of one rater.
 

@@ -134,7 +134,7 @@ class _Wanted:
         return removable_of(chosen, info(model).n_layers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Decided:
     """What is known once the original has been looked at, without the model itself."""
 
@@ -152,7 +152,7 @@ class _Decided:
         removed, questions = self.choice.removable, choices(self.choice.removable.questions)
         return RepairCard(
             self.model, self.revision, removed.value, questions, removed.layer, removed.method,
-            removed.auc,
+            removed.auc, finished=False,
         )  # fmt: skip
 
 
@@ -226,6 +226,7 @@ def _measured_card(wanted: _Wanted, decided: _Decided, after: Costs) -> RepairCa
         decided.card,
         cost=cost_lines(decided.before, after),
         details={**details, "beware": said} if said else details,
+        finished=True,
     )
 
 

@@ -22,7 +22,8 @@ class RepairCheck:
     """What the weights still write of the basis, and the card's numbers beside those found now.
 
     ``said`` and ``found`` are by pair and measure (``leak``, ``accuracy``, ``moral_accuracy``);
-    both are empty where the checkpoint was written without being measured.
+    both are empty where the checkpoint was written without being measured, and where its weights
+    are broken.
     """
 
     weights: Verification
@@ -51,7 +52,9 @@ class RepairCheck:
         for pair, numbers in self.found.items():
             shown = (f"{name.replace('_', ' ')} {_shown(n)}" for name, n in numbers.items())
             lines.append(f"{pair:<15} {', '.join(shown)}")
-        if not self.found:
+        if self.weights.broken:
+            lines.append("no ratings were taken, since the weights are broken")
+        elif not self.found:
             lines.append("the card holds no ratings, so none were taken again")
         elif self.differs:
             lines += [f"NOT as the card says: {each}" for each in self.differs]
@@ -82,7 +85,7 @@ def verify_repair(
     folder, loading = Path(folder), loading or Loading()
     weights = verify_checkpoint(folder)
     wanted = read_record(weights.facts)
-    if wanted is None:
+    if wanted is None or weights.broken:
         return RepairCheck(weights, {}, {}, _COARSE)
     found = _measured(folder, wanted, stimuli, loading, progress)
     same_dtype = loading.dtype in ("auto", wanted.dtype)

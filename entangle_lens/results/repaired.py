@@ -7,7 +7,7 @@ from pathlib import Path
 
 from entangle_lens.entanglement.checkpoint_basis import RepairChoice
 from entangle_lens.entanglement.checkpoint_costs import MEASURES, Costs, warnings_of
-from entangle_lens.errors import choices
+from entangle_lens.errors import choices, printable
 
 _ROW = "{:<15} {:<14} {:<14} {:<14} {}"
 
@@ -40,8 +40,9 @@ class RepairedCheckpoint:
             before, after = self.before.numbers(pair), self.after.numbers(pair)
             arrows = [_arrow(before[name], after[name]) for name in MEASURES]
             rows.append((pair, *arrows, f"{self.after.kl:.3f}"))
+        what = f"{removed.value}, {removed.method} under {choices(removed.questions)}"
         lines = [
-            f"removed: {removed.value}, {removed.method} under {choices(removed.questions)}, layer "
+            f"removed: {printable(what, one_line=True)}, layer "
             f"{removed.layer}, rank {len(removed.basis)}, held-out AUC {removed.auc:.2f}",
             *(_ROW.format(*row) for row in rows),
             f"minimal pairs: {_arrow(self.before.minimal_pairs, self.after.minimal_pairs)}",

@@ -10,13 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from safetensors.torch import save_file
 
-from entangle_lens.directions import Direction, LayerDirections, Quality
+from entangle_lens.directions import LayerDirections
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.study import Findings
-from entangle_lens.errors import EntangleError
+from entangle_lens.export.direction_reader import RUN_FORMAT
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.report import render_report
 from entangle_lens.results.staging import (
@@ -96,7 +95,7 @@ def save_layer_directions(
     """Save a value's directions at all layers, with metadata that says what they are."""
     metadata = {
         **provenance,
-        "format": "entangle_lens directions 1",
+        "format": RUN_FORMAT,
         "value": fitted.value,
         "question": fitted.question,
         "method": "difference of means",
@@ -108,28 +107,3 @@ def save_layer_directions(
     }
     tensors = {"vectors": fitted.vectors.contiguous(), "means": fitted.means.contiguous()}
     save_file(tensors, path, metadata=metadata)
-
-
-def load_direction(path: str | Path, layer: int) -> Direction:
-    """Read one layer's direction back from a run folder's ``directions/*.safetensors``.
-
-    Raises:
-        EntangleError: no such file, a file of another form, or a layer that it does not hold.
-    """
-    if not Path(path).is_file():
-        raise EntangleError(f"no such file: {str(path)!r}; a run folder has them in directions/")
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if not metadata.get("format", "").startswith("entangle_lens directions"):
-            raise EntangleError(f"{str(path)!r} holds no directions of entangle_lens")
-        layers = json.loads(metadata["layers"])
-        if layer not in layers:
-            raise EntangleError(f"{str(path)!r} holds no layer {layer}; it holds {layers}")
-        row = layers.index(layer)
-        vector, mean = (file.get_tensor(name)[row] for name in ("vectors", "means"))
-    quality = Quality(
-        *(json.loads(metadata[name])[row] for name in ("auc", "d_prime", "split_half_cosine"))
-    )
-    return Direction(
-        metadata["value"], metadata["question"], layer, vector, mean, quality, provenance=metadata
-    )

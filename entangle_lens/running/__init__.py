@@ -18,7 +18,15 @@ prompts                       ``prompts.py``, through ``templates.py``, checked 
 from entangle_lens.running.account import Account, counted
 from entangle_lens.running.bridge import check_hooks, check_layers, resid_post
 from entangle_lens.running.capture import Activations, capture, capture_moments
-from entangle_lens.running.edits import Ablation, Edit, PointEdit, RowEdit, apply, sites_of
+from entangle_lens.running.edits import (
+    Ablation,
+    Edit,
+    PointEdit,
+    RowEdit,
+    apply,
+    check_finite,
+    sites_of,
+)
 from entangle_lens.running.generation import NEVER_FIRED, decoded, edited, generate_tokens
 from entangle_lens.running.moments import Moments
 from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
@@ -66,6 +74,7 @@ __all__ = [
     "capture",
     "capture_moments",
     "chat_prompts",
+    "check_finite",
     "check_hooks",
     "check_layers",
     "check_tokens",

@@ -61,7 +61,7 @@ class _Where:
         return partial(mean_over, spans=spans, start=start)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activations:
     """Activations at ``site`` of ``layers``, in float32 on the CPU.
 

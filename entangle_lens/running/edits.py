@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.errors import EntangleError
 from entangle_lens.running.rows import Rows
 
 _AFTER_BLOCKS = ("resid_post",)
@@ -58,6 +61,24 @@ def need_rows(edits: Sequence[Edit]) -> bool:
     return any(isinstance(edit, RowEdit) for edit in edits)
 
 
+def check_finite(what: str, **parts: object) -> None:
+    """Refuse an edit that would turn activations into NaN.
+
+    Raises:
+        EntangleError: a part that is no number, or none but finite ones.
+    """
+    for name, part in parts.items():
+        if isinstance(part, Tensor):
+            finite = bool(part.isfinite().all())
+        elif isinstance(part, Real) and not isinstance(part, bool):
+            finite = math.isfinite(part)
+        else:
+            raise EntangleError(f"the {name} of {what} is {part!r}; a number was expected")
+        if not finite:
+            given = "" if isinstance(part, Tensor) else f" is {part}, which"
+            raise EntangleError(f"the {name} of {what}{given} is not finite")
+
+
 def apply(
     edit: Edit,
     rows: Rows | None,
@@ -73,7 +94,7 @@ def apply(
     return edit.edit(resid)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ablation:
     """Directional ablation h' = h - s r (r . h) of a unit vector r after the given layers.
 
@@ -84,6 +105,9 @@ class Ablation:
     unit: Float[Tensor, " d_model"]
     layers: tuple[int, ...]
     strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_finite("an ablation", unit=self.unit, strength=self.strength)
 
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the edited residual: computed in float32 at least, in the dtype it came in."""

@@ -22,7 +22,7 @@ from entangle_lens.running.prefix import each_beginning, prefix_tree, repeated
 from entangle_lens.running.rows import Rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Beginning:
     """What prompts begin with: its length, its keys and values, and what was kept at its tokens."""
 
@@ -101,7 +101,7 @@ class Runner:
         return Beginning(before.length + len(shared), cache, kept)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LastRead:
     """What a batch held at the last token of each prompt, and over other spans asked for.
 

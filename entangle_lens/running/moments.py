@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """Moments of ``count`` activations at each layer, in float64 on the CPU.
 

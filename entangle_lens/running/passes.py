@@ -21,7 +21,7 @@ from entangle_lens.running.sites import alter, watch
 Keep = Callable[[Float[Tensor, "batch pos ..."]], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass:
     """What one pass of the body left behind.
 
@@ -34,7 +34,7 @@ class Pass:
     calls: Mapping[int, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
     """What a pass should keep: ``keep(activation)`` at ``site`` of each of ``layers``.
 
@@ -90,7 +90,7 @@ def run_body(
     return Pass(hidden, watcher.kept, watcher.calls)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Watcher:
     """Hooks on the blocks that edit, keep and record, then are taken off again."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from entangle_lens.errors import EntangleError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """The rows of one pass over a batch of prompts, or over what was generated after them.
 

@@ -24,7 +24,7 @@ from entangle_lens.running.prefix import repeated
 from entangle_lens.running.prompts import PromptGroup
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """What a pass over a group of prompts read, in the order of the prompts.
 

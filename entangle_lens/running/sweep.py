@@ -1,4 +1,4 @@
-"""Many ablations of the same prompts: each starts from the clean residual at its first layer.
+"""Many edits of the same prompts: each starts from the clean residual at its first layer.
 
 The clean pass over a batch is made once. An edit changes nothing below the first layer it edits, so
 its copy of the batch begins with the edited clean residual there, joins the copies that began
@@ -18,10 +18,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
 
+from entangle_lens.errors import EntangleError
 from entangle_lens.running import account, bridge
 from entangle_lens.running.batches import each_batch, padded, progress
 from entangle_lens.running.decoder import Decoder, decoder_of
-from entangle_lens.running.edits import Ablation
+from entangle_lens.running.edits import Ablation, Edit, PointEdit, sites_of
 from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Pass, Wanted, run_body
@@ -35,32 +36,52 @@ from entangle_lens.running.scoring import option_log_probs, read_prompts
 def read_ablated(
     model: TransformerBridge,
     group: PromptGroup,
-    ablations: Sequence[Ablation],
+    edits: Sequence[Edit],
     *,
     renormalised: bool = False,
     tokens_per_batch: int | None = None,
     desc: str | None = None,
 ) -> Float[Tensor, "ablation prompt option"]:
-    """Return option log-probabilities under each of many ablations.
+    """Return option log-probabilities under each of many edits.
 
-    Same numbers as one ablation at a time. With ``renormalised`` the options' probabilities add
-    up to one: enough for a rating, and much less work where the vocabulary is large.
+    Same numbers as one edit at a time, and made in one sweep where an edit is the same at every
+    position and applies after blocks; the others do run one at a time. With ``renormalised`` the
+    options' probabilities add up to one: enough for a rating, and much less work where the
+    vocabulary is large.
 
     Raises:
-        EntangleError: a layer out of range.
+        EntangleError: a layer out of range, or an edit of no layer.
     """
-    for each in ablations:
+    for each in edits:
+        if not each.layers:
+            raise EntangleError("an edit names no layer; give at least one")
         bridge.check_layers(model, each.layers)
     decoder = decoder_of(model)
-    out = torch.zeros(len(ablations), len(group.tokens), len(group.options))
-    if decoder is None or not ablations:
-        for row, each in enumerate(ablations):
-            out[row] = read_prompts(model, group, edits=[each], desc=desc).log_probs
-        return out.log_softmax(-1) if renormalised else out
+    out = torch.zeros(len(edits), len(group.tokens), len(group.options))
+    swept = [row for row, each in enumerate(edits) if _can_resume(each)] if decoder else []
+    for row in sorted(set(range(len(edits))) - set(swept)):
+        alone = read_prompts(model, group, edits=[edits[row]], desc=desc).log_probs
+        out[row] = alone.log_softmax(-1) if renormalised else alone
+    if decoder is None or not swept:
+        return out
     tree = OptionTree(group.options)
-    account.asked(group.tokens, len(ablations) * len(tree.contexts))
     budget = tokens_per_batch or batch_budget(model)
-    sweep = _Sweep(decoder, ablations, tree, renormalised, budget)
+    resumed = [each for row in swept if isinstance(each := edits[row], PointEdit)]
+    out[swept] = _read(_Sweep(decoder, resumed, tree, renormalised, budget), group, desc)
+    return out
+
+
+def _can_resume(edit: Edit) -> bool:
+    """Return whether a copy of a batch can begin from the clean residual after a block."""
+    return isinstance(edit, PointEdit) and sites_of(edit) == ("resid_post",)
+
+
+def _read(
+    sweep: _Sweep, group: PromptGroup, desc: str | None
+) -> Float[Tensor, "ablation prompt option"]:
+    contexts = sweep.tree.contexts
+    out = torch.zeros(len(sweep.ablations), len(group.tokens), len(group.options))
+    account.asked(group.tokens, len(sweep.ablations) * len(contexts))
     with progress(len(group.tokens), desc) as moved:
         for trail, prompts in each_beginning(prefix_tree(group.tokens), sweep.begin, _Trail()):
 
@@ -74,9 +95,9 @@ def read_ablated(
                 [len(prompt) - trail.length for prompt in group.tokens],
                 run,
                 # The clean residuals of every layer stay in memory.
-                budget=max(1, budget // 2),
+                budget=max(1, sweep.budget // 2),
                 among=prompts,
-                same_length=len(tree.contexts) > 1,
+                same_length=len(contexts) > 1,
             )
     return out
 
@@ -95,7 +116,7 @@ class _Sweep:
     """Everything that all batches of a sweep share."""
 
     decoder: Decoder
-    ablations: Sequence[Ablation]
+    ablations: Sequence[PointEdit]
     tree: OptionTree
     renormalised: bool
     budget: int
@@ -180,7 +201,7 @@ class _Copies:
     """Copies of one batch, one an ablation, the ones that begin lowest first."""
 
     decoder: Decoder
-    ablations: Sequence[Ablation]
+    ablations: Sequence[PointEdit]
     n_prompts: int
 
     def climb(
@@ -241,12 +262,15 @@ class _Copies:
 
 
 def _edited(
-    resid: Float[Tensor, "... d_model"], edits: Sequence[Ablation]
+    resid: Float[Tensor, "... d_model"], edits: Sequence[PointEdit]
 ) -> Float[Tensor, "copy ... d_model"]:
-    """Return ``resid`` once under each ablation, computed as one product."""
+    """Return ``resid`` once under each edit; ablations are computed as one product."""
+    ablations = [each for each in edits if isinstance(each, Ablation)]
+    if len(ablations) < len(edits):
+        return torch.stack([each.edit(resid) for each in edits])
     wide = resid.to(torch.promote_types(resid.dtype, torch.float32))
-    units = torch.stack([each.unit for each in edits]).to(wide)
-    strengths = torch.tensor([each.strength for each in edits]).to(wide)
+    units = torch.stack([each.unit for each in ablations]).to(wide)
+    strengths = torch.tensor([each.strength for each in ablations]).to(wide)
     along = einsum(wide, units, "... d_model, copy d_model -> copy ...")
     removed = einsum(along, strengths, units, "copy ..., copy, copy d_model -> copy ... d_model")
     return (wide - removed).to(resid.dtype)

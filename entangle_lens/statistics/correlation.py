@@ -14,7 +14,7 @@ MIN_CLUSTERS = 8
 _ROUNDING = 1e-13
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clusters:
     """Which scenario each item belongs to.
 

@@ -18,7 +18,7 @@ _CHUNK_ELEMENTS = 10_000_000
 _NOTHING_LEFT = 1e-10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """Bootstrap samples and permutations of scenarios, shared by many correlations.
 
@@ -51,7 +51,7 @@ class Draws:
         return Draws(alone, self.counts, moved, self.signs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ManyCorrelations:
     """Correlations of many pairs: ``low`` and ``high`` end 95 % intervals, ``p`` is two-sided.
 

@@ -15,7 +15,7 @@ from entangle_lens.stimuli.questions import Question
 COVARIATE = "covariate_"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemSet:
     """Test items that cross a moral level with one secondary level.
 
@@ -115,7 +115,7 @@ class ControlSet:
         return ControlSet(self.name, texts, tuple(self.numbers[row] for row in rows))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stimuli:
     """Everything that a study asks a model, checked and hashed.
 

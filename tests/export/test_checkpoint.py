@@ -331,8 +331,10 @@ def test_original_is_found_in_a_folder_a_bundle_and_the_hubs_cache(
     (snapshot.parent.parent / "refs").mkdir(parents=True)
     (snapshot.parent.parent / "refs/main").write_text(commit)
     snapshot.mkdir(parents=True)
-    for path in folder.iterdir():
-        (snapshot / path.name).symlink_to(path)
+    (snapshot.parent.parent / "blobs").mkdir()
+    for number, path in enumerate(folder.iterdir()):
+        shutil.copy(path, snapshot.parent.parent / f"blobs/{number}")
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     assert checkpoint_folder(folder) == folder
@@ -343,6 +345,7 @@ def test_original_is_found_in_a_folder_a_bundle_and_the_hubs_cache(
     )
     assert verify_checkpoint(out).holds
     assert not any(path.is_symlink() for path in out.rglob("*"))
+    assert (out / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     with pytest.raises(el.EntangleError, match="in no folder and cannot be had from the hub"):
         checkpoint_folder("our-lab/elsewhere")
 

@@ -1,5 +1,7 @@
 """Verification: it holds for what was repaired, and notices what was not."""
 
+import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -9,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.export import orthogonalise_checkpoint, verify_checkpoint
+from entangle_lens.export.checkpoint import record_measures
 
 FAMILIES = ("qwen3", "gemma3")
 
@@ -113,3 +116,59 @@ def test_strength_that_removes_nothing_is_not_verified(checkpoint, basis_of, car
     )
     with pytest.raises(EntangleError, match=r"made with strength 0\.5"):
         verify_checkpoint(out)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embed_tokens.weight",
+        "layers.2.mlp.down_proj.weight",
+        "layers.3.self_attn.q_proj.weight",
+        "layers.1.post_attention_layernorm.weight",
+        "norm.weight",
+    ],
+)
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_number_that_is_none_is_noticed_wherever_it_is(copy, family, name, number):
+    folder = copy(family)
+
+    def plant(old):
+        changed = old[f"model.{name}"].clone()
+        changed.view(-1)[7] = number
+        return {f"model.{name}": changed}
+
+    change_weights(folder, plant)
+    found = verify_checkpoint(folder)
+    assert not found.holds
+    assert found.broken == (f"model.{name}",)
+    assert f"model.{name} holds numbers that are not finite" in str(found)
+    assert "does NOT hold" in str(found)
+
+
+def test_basis_of_nothing_is_refused(copy):
+    """With a digest that fits: a basis of zeros is gone from any weights."""
+    folder = copy("qwen3")
+    path = folder / "repair/basis.safetensors"
+    facts = json.loads((folder / "repair.json").read_text())
+    for basis, message in (
+        (torch.zeros(1, 128).double(), "zero or not finite"),
+        (torch.ones(2, 128).double(), "depend on each other"),
+    ):
+        save_file({"basis": basis}, path)
+        facts["basis_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (folder / "repair.json").write_text(json.dumps(facts))
+        with pytest.raises(EntangleError, match=message):
+            verify_checkpoint(folder)
+
+
+def test_checkpoint_of_a_stopped_repair_is_unfinished(checkpoint, basis_of, card, tmp_path):
+    """As the repair leaves it where it was killed while it measured; and the same, finished."""
+    waiting = dataclasses.replace(card, finished=False)
+    out = orthogonalise_checkpoint(checkpoint("qwen3"), tmp_path / "o", basis_of(128), card=waiting)
+    assert "Unfinished" in (out / "README.md").read_text()
+    with pytest.raises(EntangleError, match="is unfinished"):
+        verify_checkpoint(out)
+    record_measures(out, checkpoint("qwen3"), card, {})
+    assert verify_checkpoint(out).holds
+    assert "Unfinished" not in (out / "README.md").read_text()

@@ -6,9 +6,26 @@ import pytest
 import torch
 
 import entangle_lens as el
-from entangle_lens.interventions import ablation
+from entangle_lens.interventions import (
+    At,
+    CosineGate,
+    Gated,
+    LeastShift,
+    PromptLeastShift,
+    Removal,
+    Steering,
+    ablation,
+)
+from entangle_lens.interventions.removals import FULL_MODE
 from entangle_lens.models import load_plain
-from entangle_lens.running import PromptGroup, read_ablated, read_plainly, read_prompts, sweep
+from entangle_lens.running import (
+    Ablation,
+    PromptGroup,
+    read_ablated,
+    read_plainly,
+    read_prompts,
+    sweep,
+)
 
 STRENGTHS = (1.0, 0.5, 2.0)
 
@@ -156,3 +173,40 @@ def test_layer_out_of_range_is_refused(tiny, ask, edits):
     beyond = replace(edits(tiny, 1)[0], layers=(4,))
     with pytest.raises(el.EntangleError, match="layer 4 is out of range"):
         read_ablated(tiny, ask(tiny), [beyond])
+
+
+def edits_of_every_kind(vector):
+    """Some that are swept, among ablations and alone, and some that run one at a time."""
+    steer = Steering(vector, 0.7, (1, 3))
+    removal = Removal(vector[:, None], vector[None], (2,), 0.3 * vector, 0.5)
+    return {
+        "ablation": Ablation(vector, (2,)),
+        "steering": steer,
+        "mean ablation": removal,
+        "least shift": LeastShift(vector, 0.1, 2, 0.9),
+        "full mode": Removal(vector[:, None], vector[None], (0, 1, 2, 3), sites=FULL_MODE),
+        "at some positions": At(Steering(vector, 3.0, (1,)), "last prompt token"),
+        "behind a gate": Gated(steer, CosineGate(vector, 0)),
+        "prompt's least shift": PromptLeastShift(LeastShift(vector, 0.1, 1, 0.9)),
+    }
+
+
+@pytest.mark.parametrize("renormalised", [False, True])
+def test_sweep_takes_every_edit(tiny_folder, random_vector, ask, renormalised):
+    model = el.load(tiny_folder("gemma3"))
+    group, vector = ask(model), random_vector(model, 1)
+    chosen = list(edits_of_every_kind(vector / vector.norm()).values())
+    alone = torch.stack([read_prompts(model, group, edits=[each]).log_probs for each in chosen])
+    if renormalised:
+        alone = alone.log_softmax(-1)
+    close(read_ablated(model, group, chosen, renormalised=renormalised), alone)
+    close(read_ablated(model, group, chosen[1:3], renormalised=renormalised), alone[1:3])
+    clean = read_prompts(model, group).log_probs
+    if not renormalised:
+        assert (alone - clean).abs().amax((1, 2)).min() > 1e-3
+
+
+def test_edit_of_no_layer_is_refused(tiny_folder, random_vector, ask):
+    model = el.load(tiny_folder("qwen3"))
+    with pytest.raises(el.EntangleError, match="an edit names no layer"):
+        read_ablated(model, ask(model), [Ablation(random_vector(model, 1), ())])
