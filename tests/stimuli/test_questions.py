@@ -91,10 +91,10 @@ def test_stimuli_are_frozen():
             setattr(value, name, 0)
 
 
-def test_head_keeps_the_first_pairs_of_both_poles():
+def test_thinned_keeps_pairs_spread_over_the_table_with_both_their_poles():
     pairs = ContrastSet("moral", "fit", ("a", "b", "c"), ("x", "y", "z"))
-    assert pairs.head(2) == ContrastSet("moral", "fit", ("a", "b"), ("x", "y"))
-    assert len(pairs.head(9)) == 3
+    assert pairs.thinned(2) == ContrastSet("moral", "fit", ("a", "c"), ("x", "z"))
+    assert pairs.thinned(9) == pairs.thinned(None) == pairs
 
 
 def test_pairs_differ_and_no_sentence_is_used_twice():
