@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from entangle_lens.cli.app import app, say
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, printable
 
 stimuli_app = typer.Typer(help="Look at stimulus tables.", no_args_is_help=True)
 app.add_typer(stimuli_app, name="stimuli")
@@ -18,7 +18,6 @@ def check_stimuli(
     folder: Annotated[str, typer.Argument(help="A folder of tables, or a bundled name.")],
 ) -> None:
     """Say precisely what is wrong with a stimulus folder, and how far its levels go together."""
-    from entangle_lens.errors import printable
     from entangle_lens.stimuli import check_stimuli as check
     from entangle_lens.stimuli import describe_design, design_warnings, load_stimuli
     from entangle_lens.text import count_text

@@ -27,8 +27,8 @@ _SHOWN_LETTERS = 60
 
 Check = Callable[[str], str | None]
 
-# Narrower than Python's float, which also reads 1_000 and digits of other scripts. Every text can be
-# matched in one way only, or a cell of many digits would take minutes.
+# Narrower than Python's float, which also reads 1_000 and digits of other scripts. Every text can
+# be matched in one way only, or a cell of many digits would take minutes.
 NUMBER = re.compile(r"[+-]?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
