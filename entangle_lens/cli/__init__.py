@@ -13,7 +13,7 @@ import typer
 
 from entangle_lens.cli import measure, multiverse, organism, ratings, repair, stimuli
 from entangle_lens.cli.app import app, in_options
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, printable
 
 __all__ = ["app", "main", "measure", "multiverse", "organism", "ratings", "repair", "stimuli"]
 
@@ -29,7 +29,7 @@ def main() -> None:
     except EntangleError as error:
         _refuse(in_options(str(error)))
     except _UsageError as error:
-        _refuse(error.format_message())
+        _refuse(printable(error.format_message()))
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("entangle-lens: stopped; nothing was written", err=True)
         sys.exit(130)

@@ -125,9 +125,7 @@ class InterventionComparison:
             "revision": self.about.revision,
             "dtype": self.about.dtype,
             "stimuli_sha256": self.stimuli_digest,
-            "scale": str(self.design.scale),
-            "seed": self.design.seed,
-            "quick": self.design.quick,
+            **self.design.as_dict(),
             "versions": {"entangle-lens": version("entangle-lens"), "torch": version("torch")},
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }

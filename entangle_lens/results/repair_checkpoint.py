@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.entanglement.askable import check_askable
 from entangle_lens.entanglement.checkpoint_basis import (
     BEST,
     Removable,
@@ -41,6 +43,8 @@ from entangle_lens.results.repair_record import Loading, cost_lines, record, sti
 from entangle_lens.results.repaired import RepairedCheckpoint
 from entangle_lens.results.staging import check_out_folder, staged
 from entangle_lens.stimuli import Stimuli
+
+_log = logging.getLogger(__name__)
 
 
 def repair(
@@ -158,6 +162,8 @@ class _Decided:
 
 def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
     about, stimuli, design = info(model), wanted.stimuli, wanted.design
+    for warning in check_askable(model, stimuli):
+        _log.warning("%s", warning)
     from_file = None if wanted.direction is None else wanted.removable(model)
     meter = DamageMeter.of(model, stimuli)
     before = measure_costs(meter, design, progress="the original" if progress else None)

@@ -43,6 +43,7 @@ def save_run(
     """
     check_out_folder(folder)
     manifest = make_manifest(about, stimuli, design) | {
+        "prompting": findings.prompting.as_dict(),
         "plan": findings.plan.as_dict(),
         "seconds": round(findings.cost.seconds, 1),
     }
@@ -73,14 +74,7 @@ def make_manifest(about: ModelInfo, stimuli: Stimuli, design: Design) -> dict[st
         "device": about.device,
         "chat_template": about.tokenizer.chat_template,
         "stimuli": {"name": stimuli.name, "sha256": stimuli.digest},
-        "scale": str(design.scale),
-        "seed": design.seed,
-        "quick": design.quick,
-        "layers": "all" if design.layers is None else list(design.layers),
-        "n_paraphrases": design.n_paraphrases,
-        "n_repair_paraphrases": design.n_repair_paraphrases,
-        "n_resamples": design.n_resamples,
-        "n_random": design.n_random,
+        **design.as_dict(),
         "hook_point": "resid_post",
         "position": "last prompt token",
         "versions": {name: version(name) for name in _VERSIONS},

@@ -71,7 +71,7 @@ def test_share_of_unknown_words_is_counted(model):
 def test_unknown_words_are_a_warning_and_then_an_error(model):
     assert check_words(model, KNOWN) is None
     warning = check_words(model, [*KNOWN, "you carried the old kitchen ."])
-    assert "does not know 6% of the items' tokens ('kitchen')" in warning
+    assert "does not know 6% of the texts' tokens ('kitchen')" in warning
     with pytest.raises(EntangleError, match="at most 20% may be unknown") as refused:
         check_words(model, ["you stole my soup from the old kitchen ."])
     assert "does not know 44%" in str(refused.value)
@@ -86,7 +86,7 @@ def test_organism_knows_its_stimuli_and_not_those_of_another_world():
         assert unknown_share(organism, item_set.texts) == 0
     assert unknown_share(organism, own.neutral) == 0
     for item_set in load_stimuli("goods").items.values():
-        with pytest.raises(EntangleError, match="of the items' tokens"):
+        with pytest.raises(EntangleError, match="of the texts' tokens"):
             check_words(organism, item_set.texts)
 
 
