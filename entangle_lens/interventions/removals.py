@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-FULL_MODE = ("resid_pre", "attn_out", "mlp_out")
 _NAMED = {0.0: "nothing", 1.0: "removal", 2.0: "reflection"}
 
 

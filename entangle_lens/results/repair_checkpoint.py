@@ -26,6 +26,7 @@ from entangle_lens.entanglement.checkpoint_costs import (
 )
 from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.doctor import examine_briefly
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export import (
     RepairCard,
@@ -158,6 +159,7 @@ class _Decided:
 
 def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
     about, stimuli, design = info(model), wanted.stimuli, wanted.design
+    examine_briefly(model, stimuli, design)
     from_file = None if wanted.direction is None else wanted.removable(model)
     meter = DamageMeter.of(model, stimuli)
     before = measure_costs(meter, design, progress="the original" if progress else None)

@@ -19,9 +19,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
 
 from entangle_lens.running import account, bridge
-from entangle_lens.running.batches import each_batch, padded, progress
+from entangle_lens.running.batches import check_prompts, each_batch, padded, progress
 from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Ablation
+from entangle_lens.running.finite import check_finite
 from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Pass, Wanted, run_body
@@ -47,13 +48,14 @@ def read_ablated(
     up to one: enough for a rating, and much less work where the vocabulary is large.
 
     Raises:
-        EntangleError: a layer out of range.
+        EntangleError: a layer out of range, or an ablation of no layer.
     """
+    check_prompts(group.tokens)
     for each in ablations:
-        bridge.check_layers(model, each.layers)
+        bridge.check_edit(model, each)
     decoder = decoder_of(model)
     out = torch.zeros(len(ablations), len(group.tokens), len(group.options))
-    if decoder is None or not ablations:
+    if decoder is None or decoder.shares_keys or not ablations:
         for row, each in enumerate(ablations):
             out[row] = read_prompts(model, group, edits=[each], desc=desc).log_probs
         return out.log_softmax(-1) if renormalised else out
@@ -78,6 +80,7 @@ def read_ablated(
                 among=prompts,
                 same_length=len(tree.contexts) > 1,
             )
+    check_finite(model, *out)
     return out
 
 
@@ -219,10 +222,12 @@ class _Copies:
         at_last: Int[Tensor, " rows"] | None,
         cache: DynamicCache | None,
     ) -> Float[Tensor, "rows pos d_model"]:
-        options = _tiled(clean.calls[layer], len(resid) // n_copies, n_copies)
-        options["past_key_values"] = cache
+        batch = len(resid) // n_copies
+        call = clean.calls[layer]
+        by_place = _tiled(call.by_place, batch, n_copies)
+        by_name = _tiled(dict(call.by_name), batch, n_copies) | {"past_key_values": cache}
         with self.decoder.last_block_reads_only(at_last):
-            output = self.decoder.blocks[layer](resid, **options)
+            output = self.decoder.blocks[layer](resid, *by_place, **by_name)
         return output[0] if isinstance(output, tuple) else output
 
     def _edit_again(
