@@ -183,8 +183,10 @@ def _two_prompts(model: Model, stimuli: Stimuli, design: Design) -> PromptGroup:
             f"the items {short!r} and {long!r} give one and the same prompt for model "
             f"{info(model).name!r}: its chat template or its tokenizer loses the item"
         )
-    beginnings = tuple(dict.fromkeys(option[:1] for option in asked.options))
-    return PromptGroup(asked.tokens, beginnings)
+    tokens, options = asked.tokens, tuple(dict.fromkeys(each[:1] for each in asked.options))
+    if len(set(map(len, tokens))) == 1:  # half of one too, or a batch of them would need no padding
+        tokens = (*tokens, tokens[0][: len(tokens[0]) // 2])
+    return PromptGroup(tokens, options)
 
 
 def _ways(model: Model, group: PromptGroup) -> dict[str, tuple[Reading, Reading]]:
