@@ -72,10 +72,7 @@ def doctor(
     plain = load_plain(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     checks = examine(loaded, plain, info(loaded).dtype)
     for check in checks:
-        say(
-            f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: largest difference "
-            f"{check.difference:.1e}, allowed {check.tolerance:.0e}"
-        )
+        say(str(check))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

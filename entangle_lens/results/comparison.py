@@ -82,6 +82,7 @@ class InterventionComparison:
         for pair, rows in self.table().groupby("pair", sort=False):
             shown = rows[_SHOWN].round(3).to_string(index=False, na_rep="")
             parts.append(f"{pair}\n{shown}\n{self.recommendation(str(pair))}")
+        parts += self.findings.notes
         return "\n\n".join(parts)
 
     def recommendation(self, pair: str) -> str:
@@ -113,6 +114,7 @@ class InterventionComparison:
         return template("comparison.html.jinja").render(
             about=self.about,
             pairs=pairs,
+            notes=self.findings.notes,
             figures=figures_html(figures),
             methods=table_html(methods_table()),
             manifest_text=json.dumps(self._manifest(), indent=2),

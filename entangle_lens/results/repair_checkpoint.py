@@ -28,6 +28,7 @@ from entangle_lens.entanglement.checkpoint_costs import (
 )
 from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.doctor import examine_briefly
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export import (
     RepairCard,
@@ -164,6 +165,7 @@ def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
     about, stimuli, design = info(model), wanted.stimuli, wanted.design
     for warning in check_askable(model, stimuli):
         _log.warning("%s", warning)
+    examine_briefly(model, stimuli, design)
     from_file = None if wanted.direction is None else wanted.removable(model)
     meter = DamageMeter.of(model, stimuli)
     before = measure_costs(meter, design, progress="the original" if progress else None)
