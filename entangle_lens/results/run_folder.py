@@ -19,14 +19,7 @@ from entangle_lens.entanglement.study import Findings
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.report import render_report
-from entangle_lens.results.staging import (
-    MANIFEST,
-    REPORT,
-    SUMMARY,
-    check_out_folder,
-    staged,
-    write_json,
-)
+from entangle_lens.results.staging import MANIFEST, REPORT, SUMMARY, save_results, write_json
 from entangle_lens.results.summary import summarise_findings
 from entangle_lens.results.tables import all_tables
 from entangle_lens.stimuli import Stimuli
@@ -37,17 +30,20 @@ _VERSIONS = ("entangle-lens", "transformer-lens", "transformers", "torch", "nump
 def save_run(
     folder: Path, findings: Findings, about: ModelInfo, stimuli: Stimuli, design: Design
 ) -> Path:
-    """Write manifest, summary, tables, directions and report; return the report's path.
+    """Write tables, directions, summary, manifest and report; return the report's path.
 
-    The files are written beside ``folder`` and moved there at the end, the manifest last, so
-    that a folder with a manifest is always whole.
+    A folder with a manifest holds all data. The report comes after it, and a report that cannot be
+    made loses nothing else.
+
+    Raises:
+        EntangleError: as :func:`entangle_lens.results.staging.save_results`.
     """
-    check_out_folder(folder)
     manifest = make_manifest(about, stimuli, design) | {
         "plan": findings.plan.as_dict(),
         "seconds": round(findings.cost.seconds, 1),
     }
-    with staged(folder) as stage:
+
+    def write(stage: Path) -> None:
         (stage / "tables").mkdir()
         for name, table in all_tables(findings).items():
             table.to_parquet(stage / "tables" / f"{name}.parquet", index=False)
@@ -58,10 +54,10 @@ def save_run(
                 fitted,
                 findings.directions.provenance,
             )
-        (stage / REPORT).write_text(render_report(findings, about, manifest), encoding="utf-8")
         write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
         write_json(stage / MANIFEST, manifest)
-    return folder / REPORT
+
+    return save_results(folder, write, REPORT, lambda: render_report(findings, about, manifest))
 
 
 def make_manifest(about: ModelInfo, stimuli: Stimuli, design: Design) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.paths import is_folder
 from entangle_lens.statistics.correlation import MIN_CLUSTERS
 from entangle_lens.stimuli.questions import Question
 from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
@@ -53,7 +54,7 @@ def _find(name_or_folder: str | Path) -> Path:
     if str(name_or_folder) in BUNDLED_STIMULI:
         return _DATA / str(name_or_folder)
     folder = Path(name_or_folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise EntangleError(
             f"stimuli {str(name_or_folder)!r} is neither a folder nor a bundled name; "
             f"the bundled names are {choices(BUNDLED_STIMULI)}"
