@@ -190,7 +190,7 @@ def test_failure_while_moving_leaves_nothing(tmp_path, monkeypatch, at):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, SystemExit])
 def test_interruption_leaves_nothing_and_stays_what_it_is(tmp_path, stop):
-    with pytest.raises(stop), staged(tmp_path / "out") as stage:
+    with pytest.raises(stop), staged(tmp_path / "out") as stage:  # noqa: PT012
         fill(stage)
         raise stop
     assert names(tmp_path) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow import ArrowException
 
 from entangle_lens.entanglement.evidence import TABLES
 from entangle_lens.entanglement.multiverse import MultiverseFindings
@@ -128,7 +129,7 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
         )
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ArrowException) as error:
         raise EntangleError(
             f"{str(path)!r} cannot be read as parquet ({type(error).__name__})"
         ) from None
