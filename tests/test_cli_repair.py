@@ -71,7 +71,7 @@ def measured(folder):
 def written(tmp_path_factory):
     """The default organism repaired: its folder and what was printed."""
     out = tmp_path_factory.mktemp("repair") / "deep" / "repaired"
-    code, printed, err = run("--quick", "--method", "economic", "--layer", 3, "--out", out)
+    code, printed, err = run("--quick", "--method", "grammar", "--layer", 3, "--out", out)
     assert code == 0, err
     return out, printed
 
@@ -111,11 +111,11 @@ def test_both_leaks_fall_and_the_cost_is_said(written):
     for pair in PAIRS:
         numbers = measured(folder)["pairs"][pair]
         assert numbers["before"]["leak"] > 0.4
-        assert abs(numbers["after"]["leak"]) < 0.12
+        assert abs(numbers["after"]["leak"]) < 0.4 * numbers["before"]["leak"]
         assert numbers["after"]["accuracy"] > numbers["before"]["accuracy"]
         shown = f"{numbers['before']['leak']:.2f} -> {numbers['after']['leak']:.2f}"
         assert shown in next(line for line in printed.splitlines() if line.startswith(pair))
-    assert "The moral rating itself is" in printed
+    assert "the moral ratings are lost" in printed
     assert "Validation" not in printed
     assert printed.rstrip().endswith(f"checkpoint: {folder}")
 
@@ -127,7 +127,7 @@ def test_random_direction_repairs_nothing_and_fails_validation(saved, tmp_path):
     assert all(measured(out)["pairs"][pair]["after"]["leak"] > 0.35 for pair in PAIRS)
     assert "More than half of the leak of moral_grammar is left." in printed
     assert "Validation on held-out pairs failed: the direction is not valid at layer 2" in printed
-    assert "The moral rating itself" not in printed
+    assert "the moral ratings are" not in printed
     assert "drawn at random" in (out / "README.md").read_text()
 
 
@@ -140,7 +140,7 @@ def test_card_has_the_numbers_of_the_checkpoint_which_are_those_of_the_hooks(wri
         assert row in card
         assert states["after"] == pytest.approx(states["hooks"], abs=0.02)
         assert states["after"] != pytest.approx(states["before"], abs=0.1)
-    assert "The moral rating itself is" in card
+    assert "the moral ratings are lost" in card
     assert str(folder.parent) not in card + (folder / "repair.json").read_text()
 
 
@@ -220,7 +220,7 @@ def test_model_that_is_not_entangled_is_refused_unless_asked(tmp_path):
     assert list(tmp_path.iterdir()) == []
     code, out, err = run(*args, "--anyway")
     assert code == 0, err
-    assert "The moral rating itself" in out
+    assert "the moral ratings are" in out
     assert (tmp_path / "deep/out/model.safetensors").exists()
 
 

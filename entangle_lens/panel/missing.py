@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from entangle_lens.errors import EntangleError
 
-Code = float | str
+Code = float | int | str
 
 _LENGTHS = range(2, 7)
 _LONG_CODES = {float(digit * length) for digit in "6789" for length in _LENGTHS} | {

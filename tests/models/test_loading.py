@@ -112,7 +112,7 @@ def test_bridge_without_a_tokenizer_is_refused(folder):
 @pytest.mark.parametrize("given", ["gpt2", None, 7, torch.nn.Linear(1, 1)])
 def test_what_is_no_model_is_refused(given):
     """A name, or a model of transformers, in place of what ``load`` returns."""
-    with pytest.raises(el.EntangleError, match="is not a model; what entangle_lens"):
+    with pytest.raises(el.EntangleError, match="a TransformerBridge was expected, as entangle_lens.load"):
         getattr(info, "__wrapped__", info)(given)
 
 

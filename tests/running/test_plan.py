@@ -45,8 +45,9 @@ def test_sweep_costs_what_was_planned_where_no_batch_is_padded(tiny, ask, random
     layers = [0, 0, 2, 3]
     with counted() as account:
         read_ablated(tiny, group, [Ablation(unit / unit.norm(), (layer,)) for layer in layers])
-    assert planned(plan_sweep(group, layers, 4)) == cost(account)
-    assert planned(plan_sweep(group, [0, 0, 1, 3], 4)) != cost(account)
+    once = plan_reading(group)
+    assert planned(plan_sweep(once, layers, 4)) == cost(account)
+    assert planned(plan_sweep(once, [0, 0, 1, 3], 4)) != cost(account)
 
 
 def test_speed_is_measured_on_a_few_prompts_only(tiny, ask, monkeypatch):

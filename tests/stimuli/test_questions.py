@@ -91,12 +91,6 @@ def test_stimuli_are_frozen():
             setattr(value, name, 0)
 
 
-def test_head_keeps_the_first_pairs_of_both_poles():
-    pairs = ContrastSet("moral", "fit", ("a", "b", "c"), ("x", "y", "z"))
-    assert pairs.head(2) == ContrastSet("moral", "fit", ("a", "b"), ("x", "y"))
-    assert len(pairs.head(9)) == 3
-
-
 def test_pairs_differ_and_no_sentence_is_used_twice():
     texts = [text for pairs in GOODS.contrasts.values() for text in pairs.positive + pairs.negative]
     assert len(set(texts)) == len(texts) > 400
