@@ -117,7 +117,7 @@ def check_room(folder: Path, n_bytes: int) -> None:
 def failure_to_write(error: BaseException) -> str | None:
     """Return why the file system refused to write; None for an error of another kind."""
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     found = re.search(r"([^:]+) \(os error \d+\)", str(error))  # of libraries written in Rust
     return found[1].strip() if found else None
 

@@ -103,6 +103,14 @@ def test_models_that_cannot_be_are_refused_before_torch(command, tmp_path, name,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_problem_is_counted_as_one(command, tmp_path):
+    shutil.copytree(ORGANISM / "stimuli", tmp_path / "mine")
+    (tmp_path / "mine/items.csv").unlink()
+    code, out, err = command("stimuli", "check", "mine")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "entangle-lens: stimuli 'mine' have 1 problem, listed above"
+
+
 def test_layers_of_a_folder_are_counted_from_its_configuration(command, tmp_path):
     shutil.copytree(ORGANISM, tmp_path / "mine")
     refused(command("run", "mine", "--layers", "4-6"), "layer 6 is out of range", "0 to 5")

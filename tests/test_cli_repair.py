@@ -281,5 +281,9 @@ def test_failure_after_writing_leaves_nothing(tmp_path, monkeypatch):
         raise entangle_lens.EntangleError("out of luck")
 
     monkeypatch.setattr(repair_checkpoint, "measure_costs", fail)
-    refused(run("--quick", "--out", tmp_path / "mine"), "out of luck")
+    code, out, err = run("--quick", "--out", tmp_path / "mine")
+    assert code == 2
+    assert "removed: moral, a test under economic, layer 2" in out  # said before writing
+    assert "checkpoint: " not in out
+    assert err.splitlines()[-1] == "entangle-lens: out of luck"
     assert list(tmp_path.iterdir()) == []

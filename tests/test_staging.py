@@ -229,7 +229,12 @@ class RustError(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [FULL, RustError("I/O error: No space left on device (os error 28)")]
+    "error",
+    [
+        FULL,
+        OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space"),
+        RustError("I/O error: No space left on device (os error 28)"),
+    ],
 )
 def test_full_disk_moves_the_results_elsewhere_and_says_where(tmp_path, monkeypatch, error):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -240,7 +245,7 @@ def test_full_disk_moves_the_results_elsewhere_and_says_where(tmp_path, monkeypa
         if tmp_path / "temporary" not in folder.parents:
             raise error
 
-    with pytest.raises(EntangleError, match="No space left on device") as refused:
+    with pytest.raises(EntangleError, match=r"\(No space left on device\)") as refused:
         save_results(tmp_path / "out", write, "page.html", lambda: pytest.fail("no page is due"))
     (elsewhere,) = (tmp_path / "temporary").iterdir()
     assert str(elsewhere) in str(refused.value)

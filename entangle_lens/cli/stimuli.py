@@ -25,7 +25,8 @@ def check_stimuli(
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:
-        raise EntangleError(f"stimuli {folder!r} have {len(problems)} problems, listed above")
+        counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise EntangleError(f"stimuli {folder!r} have {counted}, listed above")
     loaded = load_stimuli(folder)
     sizes = ", ".join(
         f"{len(each)} {name}"

@@ -8,7 +8,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.organisms.bundle import ORGANISM_PREFIX, organism_folder
+from entangle_lens.model_names import source_of
+from entangle_lens.paths import is_folder
 
 _WANTED = (
     "*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py", "*.md",
@@ -25,10 +26,9 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     Raises:
         EntangleError: an organism that is not bundled, or an id that the hub does not give.
     """
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
-    if str(name).startswith(ORGANISM_PREFIX):
-        return organism_folder(str(name).removeprefix(ORGANISM_PREFIX))
+    source = source_of(name, revision)
+    if is_folder(source):
+        return Path(source)
     try:
         return Path(
             snapshot_download(

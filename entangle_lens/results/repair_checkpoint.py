@@ -35,7 +35,6 @@ from entangle_lens.export import (
     orthogonalise_checkpoint,
 )
 from entangle_lens.export.checkpoint import check_repairable, record_measures
-from entangle_lens.export.folders import check_folders
 from entangle_lens.interventions import full_ablation
 from entangle_lens.model_names import check_layer_range, count_layers
 from entangle_lens.models import Model, info
@@ -85,9 +84,8 @@ def repair(
             another model; a method, layer or folder that will not do.
     """
     out, design, loading = Path(out), design or Design.make(), loading or Loading()
-    source = checkpoint_folder(model, loading.revision)
-    check_folders(source, out)
     with claim(out) as place:
+        source = checkpoint_folder(model, loading.revision)
         check_repairable(source, place)
         n_layers = count_layers(source)
         given = stimuli_for_source(source, stimuli)

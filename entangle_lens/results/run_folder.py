@@ -19,7 +19,14 @@ from entangle_lens.entanglement.study import Findings
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.report import render_report
-from entangle_lens.results.staging import MANIFEST, REPORT, SUMMARY, save_results, write_json
+from entangle_lens.results.staging import (
+    MANIFEST,
+    REPORT,
+    SUMMARY,
+    save_results,
+    without_nan,
+    write_json,
+)
 from entangle_lens.results.summary import summarise_findings
 from entangle_lens.results.tables import all_tables
 from entangle_lens.stimuli import Stimuli
@@ -55,7 +62,7 @@ def save_run(
                 findings.directions.provenance,
             )
         write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
-        write_json(stage / MANIFEST, manifest)
+        write_json(stage / MANIFEST, without_nan(manifest))
 
     return save_results(folder, write, REPORT, lambda: render_report(findings, about, manifest))
 
