@@ -24,8 +24,7 @@ from entangle_lens.results.staging import (
     MANIFEST,
     REPORT,
     SUMMARY,
-    check_out_folder,
-    staged,
+    save_results,
     without_nan,
     write_json,
 )
@@ -63,18 +62,17 @@ class InterventionComparison:
 
     def save(self, folder: str | Path) -> Path:
         """Write report, tables and manifest to a new folder; return the report's path."""
-        out = Path(folder)
-        check_out_folder(out)
-        with staged(out) as stage:
+
+        def write(stage: Path) -> None:
             (stage / "tables").mkdir()
             self.table().to_parquet(stage / "tables/comparison.parquet", index=False)
             self.leakage().to_parquet(stage / "tables/leakage.parquet", index=False)
-            (stage / REPORT).write_text(self._report(), encoding="utf-8")
             records = self.table().to_dict("records")
             summary = {"recommended": self.findings.recommended, "rows": records}
             write_json(stage / SUMMARY, without_nan(summary))
             write_json(stage / MANIFEST, self._manifest())
-        return out / REPORT
+
+        return save_results(Path(folder), write, REPORT, self._report)
 
     def __str__(self) -> str:
         """Return the tables as text, with the recommendation under each."""

@@ -143,7 +143,10 @@ class Study:
         return all_figures(self.findings)
 
     def show(self) -> None:
-        """Show all figures (in a notebook, below the cell)."""
+        """Show all figures: in a notebook, below the cell.
+
+        Plotly needs ``nbformat`` there, which ``pip install "entangle-lens[notebook]"`` brings.
+        """
         for figure in self.figures().values():
             figure.show()
 

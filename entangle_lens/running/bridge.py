@@ -12,6 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import check_layer_range
 from entangle_lens.running.batches import padded
 from entangle_lens.running.edits import Edit, apply, sites_of
 from entangle_lens.running.rows import Rows
@@ -25,12 +26,7 @@ def resid_post(layer: int) -> str:
 
 def check_layers(model: TransformerBridge, layers: Sequence[int]) -> None:
     """Refuse layers that the model does not have."""
-    n_layers = int(model.cfg.n_layers)
-    for layer in layers:
-        if not 0 <= layer < n_layers:
-            raise EntangleError(
-                f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
-            )
+    check_layer_range(layers, int(model.cfg.n_layers))
 
 
 def check_edit(model: TransformerBridge, edit: Edit) -> None:

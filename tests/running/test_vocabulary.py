@@ -1,5 +1,6 @@
 """What a tokenizer makes of items: unknown words, control tokens, foreign and too many tokens."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -202,7 +203,7 @@ def test_text_of_which_no_token_is_made_is_refused(model):
 def test_tokenizer_with_more_tokens_than_the_model_is_refused(model, make):
     """As one that was given a token after training; the embedding ends before it."""
     tokenizer = info(model).tokenizer
-    bigger = type(tokenizer).from_pretrained(info(model).name)
+    bigger = copy.deepcopy(tokenizer)
     bigger.add_tokens(["kitchen"])
     assert MAKERS[make](using(model, bigger), KNOWN).tokens == MAKERS[make](model, KNOWN).tokens
     message = str(_refused(MAKERS[make], model, [*KNOWN, "i swept the kitchen ."]))
