@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 import entangle_lens as el
 from entangle_lens.entanglement.design import Design
@@ -18,20 +22,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or processes fight f
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-STUDIES = {"entangled_study", "disentangled_study", "truths", "run_folder"}
+STUDIES = re.compile(r"\b(entangled_study|disentangled_study|truths|run_folder)\b")
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items) -> None:
-    """Keep tests that share a dear fixture in one process, where it is made once."""
-    for item in items:
-        given = getattr(item, "callspec", None)
-        names = {*item.fixturenames, *map(str, given.params.values() if given else ())}
-        used = item._fixtureinfo.name2fixturedefs.values()
-        if names & STUDIES:
-            item.add_marker(pytest.mark.xdist_group("studies"))
-        elif any(fixtures[-1].scope == "module" for fixtures in used):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+@cache
+def shared_by(file: str) -> str | None:
+    """Return what the tests of a file share: the studies, a fixture of the file, or None."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    if STUDIES.search(text):
+        return "studies"
+    return file if 'scope="module"' in text else None
+
+
+class KeepTogether(LoadScopeScheduling):
+    """Tests that share a dear fixture run in one process, where it is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return shared_by(nodeid.partition("::")[0]) or nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return KeepTogether(config, log)
 
 
 @contextmanager

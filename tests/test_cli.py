@@ -22,7 +22,7 @@ GOODS = Path(entangle_lens.__file__).parent / "data/stimuli/goods"
 def command(monkeypatch, capsys, tmp_path):
     """Run the command line in this process, in an empty folder; return exit code, out, err."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["entangle-lens", *map(str, args)])

@@ -41,7 +41,7 @@ def run(*args):
     """Run ``entangle-lens repair`` in this process; return exit code, out, err."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         patch.setattr(sys, "argv", ["entangle-lens", "repair", *map(str, args)])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
