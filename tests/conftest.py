@@ -166,6 +166,12 @@ def tiny(family, tiny_folder):
     return el.load(tiny_folder(family))
 
 
+@pytest.fixture(scope="session")
+def unchecked():
+    """Give the context in which types and shapes are not checked, for whole studies."""
+    return types_unchecked
+
+
 @pytest.fixture
 def without_type_checks():
     """Call the package as its users do: the checks of types and shapes are on in tests only."""

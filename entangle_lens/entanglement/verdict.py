@@ -98,12 +98,12 @@ class RepairFacts:
 def judge_entanglement(facts: EntanglementFacts) -> Judgement:
     """Apply the rule for entanglement to one pair of values."""
     r, leak, reference = facts.r, facts.leak, facts.reference
-    if math.isnan(r.value):
-        return Judgement("inconclusive", "a rating does not vary, so there is no correlation")
     for value, rating in facts.ratings.items():
         failure = _not_rated(value, rating)
         if failure:
             return Judgement("inconclusive", failure)
+    if math.isnan(r.value):
+        return Judgement("inconclusive", "a rating does not vary, so there is no correlation")
     held = [(r, reference.value)]
     shown = f"r = {r}, {r.p_text}, {r.n_scenarios} scenarios, reference {reference.value:.2f}"
     if abs(reference.design) >= CONFOUNDED:

@@ -68,6 +68,11 @@ def costs(leak, accuracy, moral_accuracy, reference=0.0, spread=1.0):
     return Costs({"moral_grammar": found}, 0.0, 1.0)
 
 
+@pytest.fixture(autouse=True)
+def quickly(without_type_checks):
+    """Whole choices are made here; types are checked by the tests of what they are made of."""
+
+
 @pytest.fixture(scope="module")
 def asked():
     model = el.load()

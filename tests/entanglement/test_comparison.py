@@ -28,8 +28,8 @@ def asked():
 
 
 @pytest.fixture(scope="module")
-def entangled(asked):
-    with pytest.MonkeyPatch.context() as patch:
+def entangled(asked, unchecked):
+    with pytest.MonkeyPatch.context() as patch, unchecked():
         rate = asking.rate
 
         def counted(model, texts, questions, scale, *, layers=(), edits=(), desc=None):
@@ -42,9 +42,10 @@ def entangled(asked):
 
 
 @pytest.fixture(scope="module")
-def disentangled():
+def disentangled(unchecked):
     model = el.load("organism:qwen3-disentangled")
-    return el.compare(model, methods=("ablation",), quick=True, layers=(0, 1))
+    with unchecked():
+        return el.compare(model, methods=("ablation",), quick=True, layers=(0, 1))
 
 
 def test_every_question_is_asked_once_under_each_set_of_edits(asked, entangled):
@@ -82,8 +83,9 @@ def test_contrast_pairs_are_read_once(mini_study, monkeypatch):
 def test_comparison_and_study_hold_a_model_against_the_same_people(mini_study, leak, word):
     """People who rate as the organism does make its correlation the right one."""
     stimuli = el.load_stimuli(info(el.load()).stimuli)
-    human = people(stimuli.items["grammar"], leak)
-    study = mini_study(stimuli=replace(stimuli, human=human), layers=(2,)).run(progress=False)
+    grammar = {"grammar": stimuli.items["grammar"]}
+    asked = replace(stimuli, human=people(grammar["grammar"], leak), items=grammar)
+    study = mini_study(stimuli=asked, layers=(2,)).run(progress=False)
     compared = compare_interventions(study.model, study.stimuli, study.design, ("ablation",))
     finding = study.findings.pairs["moral_grammar"]
     assert finding.entangled.word == compared.entangled("moral_grammar").word == word

@@ -67,10 +67,11 @@ def edited(tmp_path_factory):
     ],
 )
 def test_study_without_answers_is_inconclusive_and_saved(
-    edited, mini_study, tmp_path, edit, reason
+    edited, mini_study, unchecked, tmp_path, edit, reason
 ):
     organism = mini_study(layers=(2,))
-    study = el.Study(edited(edit), organism.stimuli, organism.design).run(progress=False)
+    with unchecked():
+        study = el.Study(edited(edit), organism.stimuli, organism.design).run(progress=False)
     for finding in study.findings.pairs.values():
         assert finding.entangled.word == "inconclusive"
         assert reason in finding.entangled.reason
