@@ -40,6 +40,15 @@ def p_equation(
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where it must be.
+
+    >>> count_text(1, "problem"), count_text(2, "problem")
+    ('1 problem', '2 problems')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def figure_text(text: str) -> str:
     """Return text from a file so that a plotly figure shows it as it is, tags and all.
 

@@ -10,6 +10,8 @@ import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
 
+from entangle_lens.results.html import CONFIG
+
 REPORT = "report.html"
 LEVEL, NOMINAL = 0.05, 0.95
 STYLE = """<style>
@@ -41,7 +43,7 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
         figure = section.draw(found).update_layout(template="plotly_white", height=380)
         parts += [f"<h2>{section.title}</h2><p>{section.note}</p>"]
         parts += [found.round(3).to_html(index=False, border=0, na_rep="")]
-        parts += [figure.to_html(full_html=False, include_plotlyjs=first)]
+        parts += [figure.to_html(full_html=False, include_plotlyjs=first, config=CONFIG)]
         first = False
     (folder / REPORT).write_text("\n".join(parts), encoding="utf-8")
 

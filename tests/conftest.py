@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -16,11 +18,41 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or processes fight f
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+STUDIES = {"entangled_study", "disentangled_study", "truths", "run_folder"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Keep tests that share a dear fixture in one process, where it is made once."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        names = {*item.fixturenames, *map(str, given.params.values() if given else ())}
+        used = item._fixtureinfo.name2fixturedefs.values()
+        if names & STUDIES:
+            item.add_marker(pytest.mark.xdist_group("studies"))
+        elif any(fixtures[-1].scope == "module" for fixtures in used):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@contextmanager
+def types_unchecked() -> Iterator[None]:
+    """Run without checks of types and shapes, which take a third of the time of a whole study."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
+
+
 def whole_study(model: str) -> el.Study:
     """Run a study of all items and pairs, with few wordings, samples and random directions."""
     loaded = el.load(model)
     stimuli = el.load_stimuli(info(loaded).stimuli)
-    return el.Study(loaded, stimuli, Design.make(quick=True)).run(progress=False)
+    with types_unchecked():
+        return el.Study(loaded, stimuli, Design.make(quick=True)).run(progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -125,12 +157,8 @@ def tiny(family, tiny_folder):
 @pytest.fixture
 def without_type_checks():
     """Call the package as its users do: the checks of types and shapes are on in tests only."""
-    from jaxtyping import config
-
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", before)
+    with types_unchecked():
+        yield
 
 
 @pytest.fixture

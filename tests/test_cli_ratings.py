@@ -269,16 +269,21 @@ def test_bad_input_gets_one_line_and_exit_code_two(command, tmp_path, what):
 @pytest.mark.parametrize(
     ("out", "part"),
     [
-        ("m.csv/in/it", "is a file"),
+        ("m.csv/in/it", "Not a directory"),
         ("x" * 5_000, "File name too long"),
-        ("x" * 250, "File name too long"),
-        ("locked/new", "no permission to write in"),
+        ("x" * 256, "File name too long"),
+        ("locked/new", "Permission denied"),
     ],
 )
 def test_folder_that_cannot_be_written_is_found_before_any_work(command, monkeypatch, out, part):
     save("m.csv", ratings())
+
+    def refuse(*args, **more):
+        raise PermissionError(13, "Permission denied")
+
     if "locked" in out:
-        monkeypatch.setattr("os.access", lambda *args, **more: False)
+        monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(el, "analyse_ratings", None)
     code, printed, err = command("m.csv", "--out", out)
     assert (code, printed) == (2, "")
     assert len(err.splitlines()) == 1

@@ -259,7 +259,7 @@ def test_folders_that_will_not_do_are_refused(written, tmp_path):
     refused(run(), "no --out")
     (tmp_path / "file").write_text("precious")
     refused(run("--out", tmp_path / "file"), "is a file")
-    refused(run("--out", tmp_path / "file" / "in"), "cannot be written")
+    refused(run("--out", tmp_path / "file" / "in"), "cannot be written", "Not a directory")
     refused(run("--out", tmp_path), "not empty")
     refused(run(written[0], "--out", written[0] / "in"), "lies in the source folder")
     refused(run(written[0], "--out", tmp_path / "twice"), "is a repaired checkpoint")
@@ -276,10 +276,14 @@ def test_failure_after_writing_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(repair_checkpoint, "_decide", lambda *_: decided)
 
     def fail(*_, **__):
-        (stage,) = tmp_path.iterdir()
+        (stage,) = (tmp_path / "mine").glob("*partial*")
         assert (stage / "model.safetensors").exists()
         raise entangle_lens.EntangleError("out of luck")
 
     monkeypatch.setattr(repair_checkpoint, "measure_costs", fail)
-    refused(run("--quick", "--out", tmp_path / "mine"), "out of luck")
+    code, out, err = run("--quick", "--out", tmp_path / "mine")
+    assert code == 2
+    assert "removed: moral, a test under economic, layer 2" in out  # said before writing
+    assert "checkpoint: " not in out
+    assert err.splitlines()[-1] == "entangle-lens: out of luck"
     assert list(tmp_path.iterdir()) == []

@@ -17,11 +17,12 @@ FLOORS = (
         "errors",
         "paths",
         "published",
+        "staging",
         "statistics",
         "stimuli",
         "text",
     },
-    {"organisms", "models", "running", "interventions", "export"},
+    {"organisms", "models", "model_names", "running", "interventions", "export"},
     {"entanglement", "panel"},
     {"results", "cli", "__init__"},
 )

@@ -22,7 +22,7 @@ def folder(tiny_folder):
 
 def test_model_knows_where_it_came_from(folder):
     about = info(el.load(folder))
-    assert about.name == str(folder)
+    assert about.name == folder.name
     assert (about.n_layers, about.d_model, about.dtype) == (4, 128, "float32")
     assert about.architecture == "Qwen3ForCausalLM"
     assert about.stimuli is None

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from entangle_lens.errors import printable
+
 app = typer.Typer(
     name="entangle-lens",
     help="Measure value entanglement in language models, find where it lives, and repair it.",
@@ -54,5 +56,5 @@ def in_options(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line of a command's result."""
-    typer.echo(text)
+    """Print a line of a command's result, which may hold text of a file."""
+    typer.echo(printable(text))

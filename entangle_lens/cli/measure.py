@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from entangle_lens.cli.app import DEFAULT_MODEL, Device, Dtype, Model, RemoteCode, app, say
-from entangle_lens.errors import EntangleError
+from entangle_lens.cli.checks import check_budget, check_design, check_model, claimed
+
+Polarity = StrEnum("Polarity", ["both", "ascending", "descending"])
 
 
 @app.command()
@@ -29,31 +30,49 @@ def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer wordings and samples.")] = False,
     layers: Annotated[str, typer.Option(help="all, 8, 4,8,12 or 4-12.")] = "all",
     scale: Annotated[str, typer.Option(help="Rating scale LOW:HIGH, such as -10:10.")] = "1:9",
+    polarity: Annotated[
+        Polarity,
+        typer.Option(help="Ask with the scale running in one way only, or in both."),
+    ] = Polarity["both"],
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES", help="Leave out what does not fit into so many minutes, and say so."
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Hub branch, tag or commit.")] = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
     """Measure value entanglement in MODEL, locate it, repair it, and write a report."""
-    folder = out or _fresh_folder(model)
-    if seed < 0:
-        raise EntangleError(f"seed {seed} is negative; a whole number from 0 on was expected")
-    from entangle_lens.results.staging import check_out_folder
+    source = check_model(model, device, dtype, revision)
+    check_budget(budget)
+    check_design(source, stimuli, scale=scale, seed=seed, layers=layers, polarity=polarity)
+    with claimed(out, model) as folder:
+        import entangle_lens as el
+        from entangle_lens.results.summary import headline_text
 
-    check_out_folder(folder)
-    import entangle_lens as el
-
-    loaded = el.load(
-        model,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-    )
-    study = el.study(loaded, stimuli, scale=scale, seed=seed, quick=quick, layers=layers)
-    say(f"plan: {study.plan()}")
-    report = study.run(progress=True).save(folder)
-    say(_verdict_lines(study))
-    say(f"\n{study.findings.cost}")
-    say(f"report: {report}")
+        loaded = el.load(
+            model,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        study = el.study(
+            loaded,
+            stimuli,
+            scale=scale,
+            seed=seed,
+            quick=quick,
+            layers=layers,
+            polarity=polarity.value,
+            budget=budget,
+        )
+        say(f"plan: {study.plan()}")
+        study.run(progress=True)
+        say(headline_text(study.findings))  # before saving, which may fail
+        say(f"\n{study.findings.cost}")
+        say(f"report: {study.save(folder)}")
 
 
 @app.command()
@@ -64,6 +83,7 @@ def doctor(
     trust_remote_code: RemoteCode = False,
 ) -> None:
     """Check that fast and plain ways of running MODEL give the same numbers."""
+    check_model(model, device, dtype)
     import entangle_lens as el
     from entangle_lens.entanglement.doctor import examine
     from entangle_lens.models import info, load_plain
@@ -72,31 +92,6 @@ def doctor(
     plain = load_plain(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     checks = examine(loaded, plain, info(loaded).dtype)
     for check in checks:
-        say(
-            f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: largest difference "
-            f"{check.difference:.1e}, allowed {check.tolerance:.0e}"
-        )
+        say(str(check))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
-
-
-def _fresh_folder(model: str) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", model.rstrip("/").split("/")[-1]).strip("-.")
-    stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, number = stem, 1
-    while folder.exists():
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
-    return folder
-
-
-def _verdict_lines(study) -> str:  # type: ignore[no-untyped-def]
-    lines = [f"{'pair':<16} {'r of ratings':<22} {'leak':<14} verdict"]
-    for name, each in study.findings.pairs.items():
-        before = f"{each.repair.before.leak.value:.2f}"
-        after = f"{each.repair.after.leak.value:.2f}" if each.repair.after else "-"
-        verdict = f"{each.entangled.word}, {each.repaired.word}"
-        lines.append(
-            f"{name:<16} {each.behaviour.entanglement!s:<22} {before} -> {after:<6} {verdict}"
-        )
-    return "\n".join(lines)

@@ -8,6 +8,10 @@ from typing import Annotated
 import typer
 
 from entangle_lens.cli.app import app, say
+from entangle_lens.cli.checks import check_seed
+from entangle_lens.results.run_files import MULTIVERSE, read_manifest
+from entangle_lens.results.staging import ROOM
+from entangle_lens.staging import claim
 
 
 @app.command()
@@ -30,11 +34,12 @@ def multiverse(
     kind of correlation and covariate. Writes the specification curves, the table of all universes
     and a summary.
     """
-    from entangle_lens.results.multiverse import multiverse as explore
-    from entangle_lens.results.multiverse_folder import FOLDER, check_multiverse_folder
+    check_seed(seed)
+    read_manifest(run)
+    folder = out or run / MULTIVERSE
+    with claim(folder, n_bytes=ROOM):
+        from entangle_lens.results.multiverse import multiverse as explore
 
-    folder = out or run / FOLDER
-    check_multiverse_folder(folder)
-    found = explore(run, seed=seed)
-    say(str(found))
-    say(f"\nreport: {found.save(folder)}")
+        found = explore(run, seed=seed)
+        say(str(found))
+        say(f"\nreport: {found.save(folder)}")

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from entangle_lens.cli.app import app, say
+from entangle_lens.results.staging import ROOM
+from entangle_lens.staging import claim
 
 organism_app = typer.Typer(
     help="Tiny models whose entanglement is planted and known.", no_args_is_help=True
@@ -32,10 +34,15 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights and training prompts.")] = 0,
 ) -> None:
     """Train an organism and save it with its stimuli and its card (minutes on two cores)."""
-    from entangle_lens.organisms.train import train_organism
+    from entangle_lens.organisms.families import check_organism
     from entangle_lens.organisms.world import Leak
 
-    card = train_organism(family, Leak(grammar, economic), seed, out, progress=True)
+    leak = Leak(grammar, economic)
+    check_organism(family, leak, seed)
+    with claim(out, n_bytes=ROOM):
+        from entangle_lens.organisms.train import train_organism
+
+        card = train_organism(family, leak, seed, out, progress=True)
     true = card["true_correlation"]
     say(
         f"{out}: true r(moral level, rating) {true['moral_grammar']:.3f} for grammar, "

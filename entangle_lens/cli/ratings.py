@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from entangle_lens.cli.app import app, in_options, say
+from entangle_lens.cli.checks import check_seed
+from entangle_lens.results.staging import ROOM
+from entangle_lens.staging import claim
 
 
 def _as(option: str) -> Any:
@@ -118,12 +122,7 @@ def ratings(
     At least 8 scenarios are needed (items, if no scenarios are known). Exit code 2 means bad
     input, said in one line.
     """
-    from entangle_lens.results.staging import check_out_folder
-
-    if out is not None:
-        check_out_folder(out)
-    import entangle_lens as el
-
+    check_seed(seed)
     human_columns = {
         "moral": human_moral,
         "secondary": human_secondary,
@@ -134,28 +133,31 @@ def ratings(
         "value_column": human_value_column,
         "rating_column": human_rating_column,
     }
-    analysis = el.analyse_ratings(
-        files,
-        moral=moral,
-        secondary=secondary,
-        item=item,
-        scenario=scenario,
-        text=text,
-        se=se or (),
-        value_column=value_column,
-        rating_column=rating_column,
-        model=model,
-        human=human,
-        human_columns={name: named for name, named in human_columns.items() if named},
-        missing_codes=_codes(missing_codes),
-        common_items=common_items,
-        scenario_from_text=scenario_from_text,
-        allow_missing=allow_missing,
-        seed=seed,
-    )
-    say(in_options(str(analysis)))
-    if out is not None:
-        say(f"\nreport: {analysis.save(out)}")
+    with nullcontext() if out is None else claim(out, n_bytes=ROOM):
+        import entangle_lens as el
+
+        analysis = el.analyse_ratings(
+            files,
+            moral=moral,
+            secondary=secondary,
+            item=item,
+            scenario=scenario,
+            text=text,
+            se=se or (),
+            value_column=value_column,
+            rating_column=rating_column,
+            model=model,
+            human=human,
+            human_columns={name: named for name, named in human_columns.items() if named},
+            missing_codes=_codes(missing_codes),
+            common_items=common_items,
+            scenario_from_text=scenario_from_text,
+            allow_missing=allow_missing,
+            seed=seed,
+        )
+        say(in_options(str(analysis)))
+        if out is not None:
+            say(f"\nreport: {analysis.save(out)}")
 
 
 def _codes(given: list[str] | None) -> list[str] | None:

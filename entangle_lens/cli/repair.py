@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from entangle_lens.cli.app import DEFAULT_MODEL, Device, Dtype, RemoteCode, app, say
+from entangle_lens.cli.checks import check_design, check_seed
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import check_names, source_of
 
 
 @app.command()
@@ -55,13 +57,16 @@ def repair(
     trust_remote_code: RemoteCode = False,
 ) -> None:
     """Write MODEL without the moral value in its weights, with what that costs; or check it."""
-    if seed < 0:
-        raise EntangleError(f"seed {seed} is negative; a whole number from 0 on was expected")
+    name = DEFAULT_MODEL if model is None else model
     if verify is not None:
         others = {"MODEL": model, "--method": method, "--direction": direction, "--out": out}
         _refuse_beside_verify(others)
     elif out is None:
         raise EntangleError("no --out was given; give a new or empty folder for the checkpoint")
+    check_names(device, dtype)
+    check_seed(seed)
+    if verify is None:
+        check_design(source_of(name, revision), stimuli, scale=scale, seed=seed)
     from entangle_lens.entanglement.design import Design
     from entangle_lens.results.repair_checkpoint import repair as write
     from entangle_lens.results.repair_record import Loading
@@ -73,7 +78,7 @@ def repair(
     design = Design.make(scale=scale, seed=seed, quick=quick)
     assert out is not None
     written = write(
-        model or DEFAULT_MODEL,
+        name,
         out,
         method,
         direction=direction,
@@ -83,6 +88,7 @@ def repair(
         loading=loading,
         anyway=anyway,
         progress=True,
+        tell=say,
     )
     say(str(written))
     if not written.choice.passes and direction is None and method not in (None, "best"):

@@ -17,8 +17,9 @@ from entangle_lens.entanglement.checkpoint_costs import measure_items
 from entangle_lens.entanglement.contrasts import Contrasts, read_contrasts
 from entangle_lens.entanglement.damage import Damage, DamageMeter
 from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.doctor import examine_briefly
 from entangle_lens.entanglement.leak import leak
-from entangle_lens.entanglement.methods import METHODS, Fits, fits_at
+from entangle_lens.entanglement.methods import METHODS, Fits, fits_at, usable
 from entangle_lens.entanglement.outcomes import Asked, Outcome, Yardstick
 from entangle_lens.entanglement.ratings import Ratings
 from entangle_lens.entanglement.repair import draw_null
@@ -63,11 +64,13 @@ class Comparison:
     ``behaviour`` holds the ratings of the clean model, with the reference and the verdict that a
     study gives. The recommended method is chosen by the same rule as layers and settings, on
     held-out pairs: None where none passes the filters, or where the values are not entangled.
+    ``notes`` say which methods were left out, and why.
     """
 
     rows: tuple[Compared, ...]
     recommended: dict[str, str | None]
     behaviour: dict[str, Behaviour]
+    notes: tuple[str, ...] = ()
 
     def entangled(self, pair: str) -> Judgement:
         """Return the verdict on the clean model."""
@@ -89,11 +92,13 @@ def compare_interventions(
     """Fit every method, choose its layer and setting on held-out pairs, judge it on the test items.
 
     Raises:
-        EntangleError: a method that is not known.
+        EntangleError: a method that is not known, or a model that cannot be measured.
     """
     for name in methods:
         if name not in METHODS:
             raise EntangleError(f"method {name!r} is unknown; choose {choices(METHODS)}")
+    examine_briefly(model, stimuli, design)
+    methods, notes = usable(model, methods)
     questions = (MORAL, *stimuli.items)
     layers = tuple(range(int(model.cfg.n_layers))) if design.layers is None else design.layers
     contrasts = {
@@ -119,7 +124,7 @@ def compare_interventions(
         wanted = passing and clean.judgement.word == "entangled"
         recommended[item_set.name] = best(passing).candidate.method if wanted else None
         behaviour[item_set.name] = clean
-    return Comparison(tuple(rows), recommended, behaviour)
+    return Comparison(tuple(rows), recommended, behaviour, notes)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, SupportsIndex
 
 from entangle_lens.errors import EntangleError, choices
@@ -92,6 +92,14 @@ class Design:
         few = {"n_paraphrases": 2, "n_repair_paraphrases": 1, "n_resamples": 2_000, "n_random": 20}
         counts: dict[str, Any] = few if quick else {}
         return cls(_scale(scale), seed, layers=kept, quick=bool(quick), polarity=polarity, **counts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings as plain values, for a manifest."""
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "scale": str(self.scale),
+            "layers": "all" if self.layers is None else list(self.layers),
+        }
 
     def asked(self, stimuli: Stimuli) -> Stimuli:
         """Return what this design asks of the stimuli: its polarity, scenarios, pairs and texts.

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from entangle_lens.directions import CENTRED
+from entangle_lens.directions import CENTRED, READOUTS
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.running import LAST
 from entangle_lens.stimuli import COVARIATE
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -21,6 +23,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "readouts": ("pair", "position", "readout", "layer", "auc", "selected"),
 }  # fmt: skip
+_NUMBERS = {"tokens", "moral", "level", "rating", "layer", "auc", CENTRED}
 _PROMPT = ["paraphrase", "polarity"]
 
 
@@ -66,7 +69,8 @@ def gather_evidence(tables: Mapping[str, pd.DataFrame]) -> tuple[Evidence, ...]:
     """Read the tables of a study, as saved in its run folder: one ``Evidence`` a pair.
 
     Raises:
-        EntangleError: a table or column that is not there, a prompt without all its items.
+        EntangleError: a table or column that is not there or holds something else, a prompt
+            without all its items.
     """
     for name, columns in TABLES.items():
         if name not in tables:
@@ -74,15 +78,57 @@ def gather_evidence(tables: Mapping[str, pd.DataFrame]) -> tuple[Evidence, ...]:
         lacking = [column for column in columns if column not in tables[name]]
         if lacking:
             raise EntangleError(f"the table {name!r} lacks the column {lacking[0]!r}")
+        _check_cells(name, tables[name])
     pairs = list(dict.fromkeys(tables["items"]["pair"]))
     if not pairs:
         raise EntangleError("the table 'items' has no rows")
     return tuple(_of_pair(tables, str(pair)) for pair in pairs)
 
 
+def _check_cells(name: str, table: pd.DataFrame) -> None:
+    """Refuse a table with another kind of cell than a study writes: anybody may have edited it."""
+    for column in table:
+        cells, known = table[column], column in TABLES[name]
+        if column in _NUMBERS or str(column).startswith(COVARIATE):
+            numeric = is_numeric_dtype(cells) and not is_bool_dtype(cells)
+            sound, expected = numeric and bool(np.isfinite(cells).all()), "numbers"
+        elif column == "selected":
+            sound, expected = is_bool_dtype(cells), "true or false"
+        else:
+            texts = not known or all(isinstance(cell, str) for cell in cells)
+            sound, expected = texts, "text"
+        if not sound:
+            raise EntangleError(
+                f"the column {column!r} of the table {name!r} does not hold {expected} only"
+            )
+
+
+def _check_pair(own: Mapping[str, pd.DataFrame], pair: str) -> None:
+    """Refuse items that are there twice, and readouts that are not of every layer once."""
+    twice = own["items"]["item_id"][own["items"]["item_id"].duplicated()]
+    if len(twice):
+        raise EntangleError(f"the table 'items' holds {twice.iloc[0]!r} of {pair} twice")
+    readouts, layers = own["readouts"], list(_layers(own))
+    unknown = [name for name in readouts["readout"].unique() if name not in READOUTS]
+    parts = dict(iter(readouts.groupby(["position", "readout"], sort=False)))
+    same = all(rows["layer"].tolist() == layers for rows in parts.values())
+    wanted = [
+        (position, name)
+        for position in own["projections"]["position"].unique()
+        for name in readouts["readout"].unique()
+    ]
+    if unknown or not same or not layers or set(wanted) != set(parts):
+        raise EntangleError(
+            f"the table 'readouts' does not hold every readout of {pair} at every layer once"
+        )
+    if LAST not in {position for position, _ in parts}:
+        raise EntangleError(f"the tables of {pair} lack the last prompt token")
+
+
 def _of_pair(tables: Mapping[str, pd.DataFrame], pair: str) -> Evidence:
     own = {name: tables[name][tables[name]["pair"] == pair] for name in TABLES}
     items = own["items"]
+    _check_pair(own, pair)
     values = list(dict.fromkeys(own["ratings"]["value"]))
     if len(values) != 2 or values[0] != "moral":
         raise EntangleError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from entangle_lens.directions import (
     fit_subspace,
     pooled,
 )
+from entangle_lens.errors import EntangleError
 from entangle_lens.interventions import (
     ablation,
     affine_ablation,
@@ -29,7 +30,7 @@ from entangle_lens.interventions import (
     subspace_ablation,
 )
 from entangle_lens.models import Model
-from entangle_lens.running import Edit
+from entangle_lens.running import Edit, check_full_mode
 
 RANKS = (2, 3, 4)
 COEFFICIENTS = (-0.25, -0.5, -1.0)
@@ -152,6 +153,7 @@ def _conva(fits: Fits) -> Candidates:
     }
 
 
+_FULL = "ablation, full mode"
 _DIM = "h' = h - r (r . h), r = mean(h|+) - mean(h|-)"
 _ARDITI = "Arditi et al., arXiv 2406.11717"
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -164,7 +166,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "the value is written again after one layer", _all_layers,
             ),
             Method(
-                "ablation, full mode", f"{_DIM} from all that is written to the stream", _ARDITI,
+                _FULL, f"{_DIM} from all that is written to the stream", _ARDITI,
                 "a checkpoint is wanted", _full,
             ),
             Method(
@@ -221,6 +223,24 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )  # fmt: skip
 """The methods by name, in the order in which they are shown."""
+
+
+def usable(model: Model, methods: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return those of ``methods`` that the model can be put under, and why others are left out.
+
+    Raises:
+        EntangleError: none is left.
+    """
+    if _FULL not in methods:
+        return tuple(methods), ()
+    try:
+        check_full_mode(model)
+    except EntangleError as error:
+        left = tuple(name for name in methods if name != _FULL)
+        if not left:
+            raise
+        return left, (f"{_FULL} is left out: {error}",)
+    return tuple(methods), ()
 
 
 def fits_at(

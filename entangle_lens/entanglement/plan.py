@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from entangle_lens.entanglement.design import MORAL, Design
+from entangle_lens.entanglement.doctor import examine_briefly
 from entangle_lens.entanglement.repair import MAIN_ARMS
 from entangle_lens.entanglement.selection import count_kept_layers
 from entangle_lens.models import Model
@@ -68,6 +69,7 @@ def plan_study(model: Model, stimuli: Stimuli, design: Design) -> StudyPlan:
 
 def study_speed(model: Model, stimuli: Stimuli, design: Design) -> float:
     """Measure how many tokens of a study's prompts the model runs per second."""
+    examine_briefly(model, stimuli, design)
     question = stimuli.questions_for(MORAL)[0]
     texts = next(iter(stimuli.items.values())).texts
     return tokens_per_second(model, rating_prompts(model, texts, question, design.scale))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from entangle_lens.entanglement.design import Design
 from entangle_lens.models import Model, info
-from entangle_lens.running import LAST
+from entangle_lens.running import LAST, prompt_date
 from entangle_lens.stimuli import Stimuli
 
 _POSITIONS = {LAST: "last prompt token"}
@@ -26,4 +26,6 @@ def provenance_of(
         "position": _POSITIONS.get(position, position),
         "scale": str(design.scale),
         "seed": str(design.seed),
+        "polarity": design.polarity,
+        "prompt_date": prompt_date(model) or "none",
     }

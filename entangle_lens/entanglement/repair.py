@@ -28,6 +28,8 @@ from entangle_lens.entanglement.outcomes import Null, Outcome, Yardstick
 from entangle_lens.entanglement.reference import Reference
 from entangle_lens.entanglement.residual import Fitted
 from entangle_lens.entanglement.validation import LayerChoice, Validator
+from entangle_lens.entanglement.verdict import Judgement
+from entangle_lens.errors import choices
 from entangle_lens.running import Ablation
 from entangle_lens.stimuli import ItemSet
 
@@ -94,6 +96,23 @@ def measure_repair(
     return Repair(
         item_set, reference, choice, direction, arms, before, tuple(outcomes), null, sweeps
     )
+
+
+def judge_repair(repair: Repair, entangled: Judgement, n_layers: int) -> Judgement:
+    """Return the verdict on the default ablation, or why there is none, of a model of n_layers."""
+    if repair.after is not None and repair.after.judgement is not None:
+        return repair.after.judgement
+    if entangled.word != "entangled":
+        return Judgement("nothing to repair", f"the model is judged {entangled.word}")
+    question = repair.item_set.secondary
+    measured = repair.sweeps[0].layers
+    where = "no layer"
+    if len(measured) < n_layers:
+        where = (
+            f"none of the layers that were measured ({choices(measured)} of 0 to {n_layers - 1})"
+        )
+    reason = f"the moral direction is valid at {where} under the {question} question: none ablated"
+    return Judgement("not repaired", reason)
 
 
 def choose_layer(asker: Asker, meter: DamageMeter, direction: LayerDirections) -> LayerChoice:

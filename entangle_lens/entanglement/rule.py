@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from entangle_lens.stimuli import CONFOUNDED
+
+__all__ = [
+    "ALPHA",
+    "CONFOUNDED",
+    "EQUIVALENT",
+    "HALF",
+    "MAX_ACCURACY_LOSS",
+    "MAX_MASS_LOSS",
+    "MIN_MASS",
+    "MIN_SPREAD",
+    "MIN_SPREAD_KEPT",
+    "RULE",
+    "SMALLEST",
+]
+
 ALPHA = 0.05
 SMALLEST = 0.10
 EQUIVALENT = 0.20
-CONFOUNDED = 0.10
 MIN_MASS = 0.5
 MIN_SPREAD = 0.01
 MAX_ACCURACY_LOSS = 0.05

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entangle_lens.directions import Direction, LayerDirections
+from entangle_lens.entanglement.askable import Prompting, describe_prompting
 from entangle_lens.entanglement.asking import Asker
 from entangle_lens.entanglement.behaviour import Behaviour, measure_behaviour
 from entangle_lens.entanglement.damage import DamageMeter
@@ -21,6 +22,7 @@ from entangle_lens.entanglement.reliability import Reliability, measure_reliabil
 from entangle_lens.entanglement.repair import (
     MAIN_ARMS,
     Repair,
+    judge_repair,
     measure_repair,
 )
 from entangle_lens.entanglement.residual import (
@@ -80,13 +82,14 @@ class Finding:
 class Findings:
     """The results of a study: one finding a pair of values, and all fitted directions.
 
-    ``plan`` is what was to be run at most, ``cost`` what was run.
+    ``plan`` is what was to be run at most, ``cost`` what was run, ``prompting`` how was asked.
     """
 
     pairs: dict[str, Finding]
     directions: Directions
     plan: StudyPlan
     cost: Account
+    prompting: Prompting
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Directions(Mapping[str | tuple[str, str], Direction]):
         if layer is None:
             raise UnknownKeyError(
                 f"the {fitted.value} direction under the {fitted.question} question is valid at "
-                "no layer; at_layers(...).at(layer) gives it all the same"
+                f"no layer of those measured ({choices(fitted.layers)}); at_layers(...).at(layer) "
+                "gives it all the same"
             )
         return fitted.at(layer)
 
@@ -149,10 +153,11 @@ def run_study(
     n_layers = int(model.cfg.n_layers)
     layers = tuple(range(n_layers)) if design.layers is None else design.layers
     check_layers(model, layers)
+    prompting = describe_prompting(model, stimuli, design)
     plan = plan or plan_study(model, stimuli, design)
     with counted() as cost:
         pairs, directions = _study_pairs(model, stimuli, design, layers, embed, progress)
-    return Findings(pairs, directions, plan, cost)
+    return Findings(pairs, directions, plan, cost, prompting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +262,7 @@ def _study_pair(session: _Session, secondary: str) -> Finding:
         repair,
         _side_effects(session, repair),
         behaviour.judgement,
-        _repaired(repair, behaviour.judgement),
+        judge_repair(repair, behaviour.judgement, n_layers),
         tuple(count_tokens(model, item_set.texts)),
     )
 
@@ -276,13 +281,3 @@ def _side_effects(session: _Session, repair: Repair) -> tuple[SideEffects, ...]:
         if arm.name in MAIN_ARMS
     ]
     return (session.clean_effects, *measured)
-
-
-def _repaired(repair: Repair, entangled: Judgement) -> Judgement:
-    if repair.after is not None and repair.after.judgement is not None:
-        return repair.after.judgement
-    if entangled.word != "entangled":
-        return Judgement("nothing to repair", f"the model is judged {entangled.word}")
-    question = repair.item_set.secondary
-    reason = f"the moral direction is valid at no layer under the {question} question: none ablated"
-    return Judgement("not repaired", reason)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.card import RepairCard, render_readme
-from entangle_lens.export.folders import check_folders, copy_the_rest, staged, the_rest
+from entangle_lens.export.folders import check_folders, copy_the_rest, the_rest
 from entangle_lens.export.layout import Layout, Writer, read_layout
 from entangle_lens.export.orthogonal import (
     Projection,
@@ -28,6 +28,7 @@ from entangle_lens.export.orthogonal import (
     orthonormal,
 )
 from entangle_lens.export.shards import Checkpoint, is_finite, open_weights, read_json, write_shards
+from entangle_lens.staging import staged
 
 REPAIR, BASIS = "repair.json", "repair/basis.safetensors"  # a file beside the weights is loaded
 FORMAT = "entangle_lens repair 1"
@@ -76,7 +77,7 @@ def orthogonalise_checkpoint(
     rows = orthonormal(basis)
     check_shapes(weights, layout, int(rows.shape[1]))
     editor = _Editor(weights, layout, rows, strength, _new_dtypes(weights, layout, dtype))
-    with staged(out, sum(editor.n_bytes.values())) as stage:
+    with staged(out, n_bytes=sum(editor.n_bytes.values())) as stage:
         copy_the_rest(source, stage)
         write_shards(stage, editor.n_bytes, editor.tensor)
         _write_config(stage, weights.config, dtype)

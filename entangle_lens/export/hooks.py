@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from entangle_lens.errors import EntangleError
 from entangle_lens.running import Edit
 from entangle_lens.running.edits import PointEdit
+from entangle_lens.running.full_mode import check_full_mode_plainly, on_all_that_is_written
 from entangle_lens.running.generation import edited
 
 
@@ -25,39 +24,28 @@ def hooked(
     An edit applies after the decoder blocks that it names, or where its ``sites`` say. With
     ``full``, the full mode of Arditi et al. (arXiv 2406.11717), it applies to all that is written
     to the residual stream instead, once each: the embedding, and every layer's attention and MLP
-    output as they are added (behind their norm in Gemma 2 and 3). Ablation then equals
-    orthogonalised weights; ablation after the blocks alone does not.
+    output as they are added (behind their norm where they have one). Ablation then equals
+    orthogonalised weights; ablation after the blocks alone does not. Whether it removes a direction
+    is tried once a model, on a few tokens.
 
     The model leaves the block as it came, after an exception too.
 
     Raises:
         EntangleError: a model whose blocks are not found, a layer out of range, ``full`` with an
-            edit of some layers only or one that depends on the position, or an edit that never
-            fired.
+            edit of some layers only or one that depends on the position, or in a model where it
+            does not remove a direction, or an edit that never fired.
     """
     blocks = _blocks(hf_model)
     for edit in edits:
         _check_layers(edit, len(blocks))
     if full:
-        _check_norms(hf_model, blocks)
-        edits = [where for edit in edits for where in _on_all_that_is_written(edit, len(blocks))]
+        edits = [where for edit in edits for where in _everywhere(edit, len(blocks))]
+        check_full_mode_plainly(hf_model, blocks)
     with edited(hf_model, blocks, edits):
         yield hf_model
 
 
-@dataclass(frozen=True)
-class _Elsewhere:
-    """An edit made at other sites than its own."""
-
-    inner: PointEdit
-    layers: tuple[int, ...]
-    sites: tuple[str, ...]
-
-    def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        return self.inner.edit(resid)
-
-
-def _on_all_that_is_written(edit: Edit, n_layers: int) -> tuple[Edit, Edit]:
+def _everywhere(edit: Edit, n_layers: int) -> tuple[Edit, Edit]:
     if set(edit.layers) != set(range(n_layers)):
         raise EntangleError(
             f"full mode edits all layers, 0 to {n_layers - 1}, and the edit names {edit.layers}"
@@ -67,8 +55,7 @@ def _on_all_that_is_written(edit: Edit, n_layers: int) -> tuple[Edit, Edit]:
             f"full mode takes edits that are the same at every position, and {type(edit).__name__} "
             "is not"
         )
-    written = _Elsewhere(edit, tuple(range(n_layers)), ("attn_out", "mlp_out"))
-    return _Elsewhere(edit, (0,), ("resid_pre",)), written
+    return on_all_that_is_written(edit, n_layers)
 
 
 def _blocks(hf_model: PreTrainedModel) -> Sequence[nn.Module]:
@@ -87,15 +74,3 @@ def _check_layers(edit: Edit, n_layers: int) -> None:
             raise EntangleError(
                 f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
             )
-
-
-def _check_norms(hf_model: PreTrainedModel, blocks: Sequence[nn.Module]) -> None:
-    """Refuse blocks that put their norms elsewhere than Gemma does."""
-    if any(
-        hasattr(block, "post_feedforward_layernorm")
-        and not hasattr(block, "pre_feedforward_layernorm")
-        for block in blocks
-    ):
-        raise EntangleError(
-            f"it is not known what the blocks of {type(hf_model).__name__} add to the stream"
-        )

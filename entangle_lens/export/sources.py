@@ -8,7 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.models.arguments import source_of
+from entangle_lens.model_names import source_of
 from entangle_lens.paths import is_folder
 
 _WANTED = (

@@ -19,10 +19,10 @@ from entangle_lens.interventions.arguments import (
     as_vectors,
     chosen_layers,
 )
-from entangle_lens.interventions.removals import FULL_MODE, Removal
+from entangle_lens.interventions.removals import Removal
 from entangle_lens.interventions.shifts import LeastShift, PromptLeastShift, Steering
 from entangle_lens.models import Model
-from entangle_lens.running import Ablation
+from entangle_lens.running import FULL_MODE, Ablation, check_full_mode
 
 
 def ablation(
@@ -52,7 +52,12 @@ def full_ablation(
 
     The full mode of Arditi et al. (arXiv 2406.11717): each block's input, attention output and MLP
     output. Equal to orthogonalised weights.
+
+    Raises:
+        EntangleError: a model in which this does not remove a direction, which is tried once, or a
+            direction that does not fit it.
     """
+    check_full_mode(model)
     basis = _basis(model, direction)
     return Removal(
         basis.T, basis, chosen_layers(model, direction, "all"), None, strength, FULL_MODE

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from entangle_lens.running import check_finite
+from entangle_lens.running import check_numbers
 
-FULL_MODE = ("resid_pre", "attn_out", "mlp_out")
 _NAMED = {0.0: "nothing", 1.0: "removal", 2.0: "reflection"}
 
 
@@ -32,7 +31,7 @@ class Removal:
 
     def __post_init__(self) -> None:
         mean = {} if self.mean is None else {"mean": self.mean}
-        check_finite("a removal", left=self.left, right=self.right, strength=self.strength, **mean)
+        check_numbers("a removal", left=self.left, right=self.right, strength=self.strength, **mean)
 
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the edited activations: computed in float32 at least, in the dtype they came in.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entangle_lens.errors import EntangleError
-from entangle_lens.running import Rows, check_finite
+from entangle_lens.running import Rows, check_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class Steering:
     sites: tuple[str, ...] = ("resid_post",)
 
     def __post_init__(self) -> None:
-        check_finite("a steering", vector=self.vector, coefficient=self.coefficient)
-        check_finite("a steering", step=self.coefficient * self.vector.float())
+        check_numbers("a steering", vector=self.vector, coefficient=self.coefficient)
+        check_numbers("a steering", step=self.coefficient * self.vector.float())
 
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the shifted activations; coefficient 0 returns them as they are."""
@@ -58,7 +58,7 @@ class LeastShift:
             raise EntangleError(
                 f"probability {self.probability} was given; one between 0 and 1 was expected"
             )
-        check_finite("a least shift", weight=self.weight, bias=self.bias)
+        check_numbers("a least shift", weight=self.weight, bias=self.bias)
         if not 0 < self.weight.norm() < math.inf:
             raise EntangleError("the probe's weight is zero or not finite: it points nowhere")
 

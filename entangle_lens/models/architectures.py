@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
@@ -13,6 +11,7 @@ from transformer_lens.model_bridge.sources.transformers import determine_archite
 from transformer_lens.utilities.architectures import classify_architecture
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import LAYER_KEYS
 
 _PREDICTS_TOKENS = re.compile(r"(ForCausalLM|LMHead\w*|ForConditionalGeneration)$", re.IGNORECASE)
 _FILLS_IN = {"LLaDAModelLM", "LLaDA2MoeModelLM", "DreamModel", "GiddForDiffusionLM"}
@@ -22,9 +21,8 @@ _OTHER_KINDS = {
     "audio": "a model of sound",
     "vision": "a model of images",
 }
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "n_blocks")
 # Far above any model there is; more would take all memory before a weight is read.
-_LARGEST = dict.fromkeys((*_LAYERS, "encoder_layers", "decoder_layers"), 1_000) | {
+_LARGEST = dict.fromkeys((*LAYER_KEYS, "encoder_layers", "decoder_layers"), 1_000) | {
     "hidden_size": 10**6,
     "n_embd": 10**6,
     "d_model": 10**6,
@@ -36,20 +34,11 @@ _LARGEST = dict.fromkeys((*_LAYERS, "encoder_layers", "decoder_layers"), 1_000) 
 }
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a ``config.json`` as it stands; nothing where it is not an object of JSON."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return config if isinstance(config, dict) else {}
-
-
 def check_sizes(config: Mapping[str, Any], name: str) -> None:
     """Refuse a configuration of no layer, or of sizes that no model has, before it is built."""
     text = config.get("text_config")
     for part in (config, text if isinstance(text, dict) else {}):
-        for key in _LAYERS:
+        for key in LAYER_KEYS:
             if _is_number(part.get(key)) and part[key] < 1:
                 raise _size_refusal(name, key, part[key])
     pending = [config]

@@ -1,75 +1,13 @@
-"""What a caller may ask for: where a model is, on which device, in which dtype."""
+"""What a caller may ask for: on which device, in which dtype."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 import torch
 
 from entangle_lens.errors import EntangleError, choices
-from entangle_lens.organisms.bundle import DEFAULT_ORGANISM, ORGANISM_PREFIX, organism_folder
-from entangle_lens.paths import exists, is_file, is_folder
+from entangle_lens.model_names import DTYPE_NAMES
 
-_HUB_ID = re.compile(r"(?!.{97})[\w][\w.-]*(/[\w][\w.-]*)?")  # at most 96 letters
-ADAPTER = "adapter_config.json"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def source_of(name: str | Path, revision: str | None) -> str:
-    """Return the folder or the hub id that ``name`` stands for.
-
-    Raises:
-        EntangleError: neither, a folder without a configuration, or a revision of a folder.
-    """
-    if not isinstance(name, str | Path) or not str(name).strip():
-        raise EntangleError(
-            f"model {name!r} is not a name; a folder, a hub id such as Qwen/Qwen2.5-7B-Instruct or "
-            f"a bundled organism such as {DEFAULT_ORGANISM} was expected"
-        )
-    if revision is not None and (not isinstance(revision, str) or not revision.strip()):
-        raise EntangleError(
-            f"revision {revision!r} is not a name; a branch, tag or commit of the hub was expected"
-        )
-    source = _source(str(name))
-    if revision is not None and is_folder(source):
-        raise EntangleError(
-            f"revision {revision!r} was asked for, and model {str(name)!r} is a folder, which has "
-            "no revisions; leave it out, or give a hub id"
-        )
-    return source
-
-
-def _source(name: str) -> str:
-    if name.startswith(ORGANISM_PREFIX):
-        return str(organism_folder(name.removeprefix(ORGANISM_PREFIX)))
-    try:
-        folder = Path(name).expanduser()
-    except RuntimeError:  # the home of a user who is not there
-        folder = Path(name)
-    if is_folder(folder):
-        if is_file(folder / ADAPTER):
-            raise adapter_refusal(name)
-        if not is_file(folder / "config.json"):
-            raise EntangleError(
-                f"model folder {name!r} holds no config.json; a model folder is what transformers' "
-                "save_pretrained writes"
-            )
-        return str(folder)
-    if exists(folder) or not _HUB_ID.fullmatch(name):
-        raise EntangleError(
-            f"model {name!r} is not a folder, not a hub id such as Qwen/Qwen2.5-7B-Instruct and "
-            f"not a bundled organism such as {DEFAULT_ORGANISM}"
-        )
-    return name
-
-
-def adapter_refusal(name: str) -> EntangleError:
-    """Refuse a trained addition to another model, without which that one would be measured."""
-    return EntangleError(
-        f"model {name!r} holds an adapter ({ADAPTER}) to another model; merge it into that one and "
-        "give the merged checkpoint"
-    )
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
 def device_of(device: str | torch.device) -> str:

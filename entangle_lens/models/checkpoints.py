@@ -16,14 +16,9 @@ from transformers.quantizers.auto import AutoHfQuantizer
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from entangle_lens.errors import EntangleError, choices, printable
-from entangle_lens.models.architectures import architecture_of, check_sizes, read_config
-from entangle_lens.models.arguments import (
-    ADAPTER,
-    adapter_refusal,
-    device_of,
-    dtype_of,
-    source_of,
-)
+from entangle_lens.model_names import ADAPTER, adapter_refusal, read_config, source_of
+from entangle_lens.models.architectures import architecture_of, check_sizes
+from entangle_lens.models.arguments import device_of, dtype_of
 from entangle_lens.models.failures import in_one_sentence
 from entangle_lens.models.weights import check_files, check_loaded, quantization_of
 from entangle_lens.paths import is_folder

@@ -17,6 +17,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import shown_name, stimuli_beside
 from entangle_lens.models.checkpoints import Checkpoint, open_checkpoint
 from entangle_lens.models.failures import in_one_sentence
 from entangle_lens.models.fingerprints import fingerprint
@@ -30,6 +31,7 @@ PlainModel: TypeAlias = PreTrainedModel
 class ModelInfo:
     """Where a loaded model came from, and its own untouched tokenizer.
 
+    ``name`` is the hub id or the name of the organism or folder, without the path to it.
     ``plain`` is the unwrapped model over the same parameters, for passes that need no hook points;
     None where only the bridge itself is right.
 
@@ -130,11 +132,9 @@ def _describe(
     source: str,
     plain: PreTrainedModel | None = None,
 ) -> ModelInfo:
-    folder = Path(source)
-    stimuli = folder / "stimuli"
     return ModelInfo(
-        name=name,
-        revision=fingerprint(folder),
+        name=shown_name(name),
+        revision=fingerprint(Path(source)),
         dtype=str(model.cfg.dtype).removeprefix("torch."),
         device=str(model.cfg.device),
         architecture=str(model.cfg.architecture),
@@ -142,7 +142,7 @@ def _describe(
         d_model=int(model.cfg.d_model),
         tokenizer=tokenizer,
         plain=plain,
-        stimuli=stimuli if stimuli.is_dir() else None,
+        stimuli=stimuli_beside(source),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -18,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from entangle_lens.errors import EntangleError, choices
+from entangle_lens.organisms.families import FAMILIES, check_family
 
 PAD, BOS, UNKNOWN, USER, END, ASSISTANT = "<pad>", "<s>", "<unk>", "<user>", "<end>", "<assistant>"
 SPECIAL = (PAD, BOS, UNKNOWN, USER, END, ASSISTANT)
@@ -28,13 +27,6 @@ CHAT_TEMPLATE = (
     "{{ message['content'] }} <end>{% endfor %}"
     "{% if add_generation_prompt %} <assistant> {% endif %}"
 )
-FAMILIES: dict[str, dict[str, Any]] = {
-    "qwen2": {"model_type": "qwen2"},
-    "qwen3": {"model_type": "qwen3"},
-    "gemma2": {"model_type": "gemma2", "sliding_window": 64, "query_pre_attn_scalar": 32},
-    "gemma3": {"model_type": "gemma3_text", "sliding_window": 64, "query_pre_attn_scalar": 32},
-    "mistral": {"model_type": "mistral", "sliding_window": None},
-}
 
 
 @dataclass(frozen=True)
@@ -54,8 +46,7 @@ def tiny_model(
     family: str, vocab_size: int, seed: int, shape: Shape | None = None
 ) -> PreTrainedModel:
     """Return a randomly initialised float32 model of ``family`` on the CPU."""
-    if family not in FAMILIES:
-        raise EntangleError(f"family {family!r} is unknown; the families are {choices(FAMILIES)}")
+    check_family(family)
     shape = shape or Shape()
     config = AutoConfig.for_model(
         **FAMILIES[family],

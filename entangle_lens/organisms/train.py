@@ -26,9 +26,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from entangle_lens.errors import EntangleError
 from entangle_lens.organisms.build import tiny_model, word_tokenizer
 from entangle_lens.organisms.card import write_card
+from entangle_lens.organisms.families import check_organism
 from entangle_lens.organisms.sampling import IGNORE, Batch, Recipe, Sampler
 from entangle_lens.organisms.tables import ANSWERS, ASKED, WHERE, instruction, write_stimuli
 from entangle_lens.organisms.world import (
@@ -42,6 +42,7 @@ from entangle_lens.organisms.world import (
     Leak,
     Scene,
 )
+from entangle_lens.staging import claim, staged
 
 
 def train_organism(
@@ -58,23 +59,20 @@ def train_organism(
     Returns the card: what was planted, the recipe, the held-out combinations, versions.
 
     Raises:
-        EntangleError: an unknown family, a folder that exists and is not empty, a leak outside
-            0 to 1.5.
+        EntangleError: an unknown family, a negative seed, a leak outside 0 to 1.5, a folder that is
+            not empty or cannot be written; all before training.
     """
+    check_organism(family, leak, seed)
     recipe = recipe or Recipe.of(family)
-    if folder.exists() and any(folder.iterdir()):
-        raise EntangleError(f"folder {str(folder)!r} is not empty; give a new one")
-    for name, size in asdict(leak).items():
-        if not 0 <= size <= 1.5:
-            raise EntangleError(f"{name} leak {size} is outside 0 to 1.5")
-    tokenizer = word_tokenizer(_words())
-    model = tiny_model(family, len(tokenizer), seed)
-    _train(model, tokenizer, leak, np.random.default_rng(seed), recipe, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.bfloat16().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    write_stimuli(folder / "stimuli")
-    return write_card(folder, family, leak, seed, asdict(recipe))
+    with claim(folder) as place:
+        tokenizer = word_tokenizer(_words())
+        model = tiny_model(family, len(tokenizer), seed)
+        _train(model, tokenizer, leak, np.random.default_rng(seed), recipe, progress)
+        with staged(place) as stage:
+            model.bfloat16().save_pretrained(stage)
+            tokenizer.save_pretrained(stage)
+            write_stimuli(stage / "stimuli")
+            return write_card(stage, family, leak, seed, asdict(recipe))
 
 
 def _words() -> set[str]:

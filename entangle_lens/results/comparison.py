@@ -24,8 +24,7 @@ from entangle_lens.results.staging import (
     MANIFEST,
     REPORT,
     SUMMARY,
-    check_out_folder,
-    staged,
+    save_results,
     without_nan,
     write_json,
 )
@@ -63,18 +62,17 @@ class InterventionComparison:
 
     def save(self, folder: str | Path) -> Path:
         """Write report, tables and manifest to a new folder; return the report's path."""
-        out = Path(folder)
-        check_out_folder(out)
-        with staged(out) as stage:
+
+        def write(stage: Path) -> None:
             (stage / "tables").mkdir()
             self.table().to_parquet(stage / "tables/comparison.parquet", index=False)
             self.leakage().to_parquet(stage / "tables/leakage.parquet", index=False)
-            (stage / REPORT).write_text(self._report(), encoding="utf-8")
             records = self.table().to_dict("records")
             summary = {"recommended": self.findings.recommended, "rows": records}
             write_json(stage / SUMMARY, without_nan(summary))
             write_json(stage / MANIFEST, self._manifest())
-        return out / REPORT
+
+        return save_results(Path(folder), write, REPORT, self._report)
 
     def __str__(self) -> str:
         """Return the tables as text, with the recommendation under each."""
@@ -82,6 +80,7 @@ class InterventionComparison:
         for pair, rows in self.table().groupby("pair", sort=False):
             shown = rows[_SHOWN].round(3).to_string(index=False, na_rep="")
             parts.append(f"{pair}\n{shown}\n{self.recommendation(str(pair))}")
+        parts += self.findings.notes
         return "\n\n".join(parts)
 
     def recommendation(self, pair: str) -> str:
@@ -113,6 +112,7 @@ class InterventionComparison:
         return template("comparison.html.jinja").render(
             about=self.about,
             pairs=pairs,
+            notes=self.findings.notes,
             figures=figures_html(figures),
             methods=table_html(methods_table()),
             manifest_text=json.dumps(self._manifest(), indent=2),
@@ -125,9 +125,7 @@ class InterventionComparison:
             "revision": self.about.revision,
             "dtype": self.about.dtype,
             "stimuli_sha256": self.stimuli_digest,
-            "scale": str(self.design.scale),
-            "seed": self.design.seed,
-            "quick": self.design.quick,
+            **self.design.as_dict(),
             "versions": {"entangle-lens": version("entangle-lens"), "torch": version("torch")},
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -10,7 +10,15 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from entangle_lens.results.figures.style import UNWANTED_BUTTONS
+
 _HERE = Path(__file__).parent
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": list(UNWANTED_BUTTONS),
+}
 
 
 def template(name: str) -> Template:
@@ -29,7 +37,7 @@ def figures_html(figures: Mapping[str, go.Figure]) -> dict[str, Markup]:
             full_html=False,
             include_plotlyjs=number == 0,
             div_id=f"figure-{name}",
-            config={"displaylogo": False, "responsive": True},
+            config=CONFIG,
         )
         rendered[name] = Markup(html)
     return rendered

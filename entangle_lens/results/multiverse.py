@@ -14,7 +14,12 @@ from entangle_lens.entanglement.evidence import gather_evidence
 from entangle_lens.entanglement.multiverse import MultiverseFindings, explore
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.results.figures.multiverse import multiverse_figures
-from entangle_lens.results.multiverse_folder import check_headline, read_run, save_multiverse
+from entangle_lens.results.multiverse_folder import (
+    check_headline,
+    read_headlines,
+    read_run,
+    save_multiverse,
+)
 from entangle_lens.results.multiverse_tables import as_text, curves_table
 
 
@@ -72,6 +77,7 @@ def multiverse(run: str | Path, *, seed: int = 0) -> Multiverse:
         raise EntangleError(f"seed {seed} is negative; a whole number from 0 on was expected")
     folder = Path(run)
     tables, manifest = read_run(folder)
+    read_headlines(folder)
     findings = explore(gather_evidence(tables), seed)
     check_headline(folder, findings)
     return Multiverse(findings, manifest)

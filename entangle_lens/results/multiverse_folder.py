@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow import ArrowException
 
 from entangle_lens.entanglement.evidence import TABLES
 from entangle_lens.entanglement.multiverse import MultiverseFindings
@@ -24,9 +25,10 @@ from entangle_lens.results.multiverse_tables import (
     shown_moves,
     summarise_multiverse,
 )
-from entangle_lens.results.staging import MANIFEST, SUMMARY, staged, write_json
+from entangle_lens.results.run_files import read_json, read_manifest
+from entangle_lens.results.staging import MANIFEST, SUMMARY, save_results, write_json
 
-FOLDER, PAGE, TABLE = "multiverse", "multiverse.html", "multiverse.parquet"
+PAGE, TABLE = "multiverse.html", "multiverse.parquet"
 _VERSIONS = ("entangle-lens", "numpy", "scipy", "pandas")
 _SAME_R = 1e-9
 
@@ -37,32 +39,42 @@ def read_run(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     Raises:
         EntangleError: no such folder, no run, half a run, a table that cannot be read.
     """
-    if not folder.is_dir():
-        raise EntangleError(
-            f"no such folder: {str(folder)!r}; give one that entangle-lens run has written"
-        )
-    if not (folder / MANIFEST).is_file():
-        raise EntangleError(
-            f"{str(folder)!r} holds no {MANIFEST}: it is no run folder, or the run never ended"
-        )
-    manifest = _json(folder / MANIFEST)
-    if "stimuli" not in manifest:
-        raise EntangleError(f"{str(folder)!r} is not a folder that entangle-lens run has written")
+    manifest = read_manifest(folder)
     return {name: _table(folder, name) for name in TABLES}, manifest
 
 
 def check_headline(folder: Path, findings: MultiverseFindings) -> None:
     """Refuse tables whose default universe is not the headline in the run's summary."""
-    summary = _json(folder / SUMMARY)
+    headlines = read_headlines(folder)
     for curve in findings.curves:
         if curve.measure != BEHAVIOUR:
             continue
-        said = summary.get(BEHAVIOUR, {}).get(curve.pair, {}).get("r")
+        said = headlines.get(curve.pair)
         if said is None or curve.default_r is None:
             if said != curve.default_r:
                 raise _changed(folder, curve.pair, said, curve.default_r)
         elif abs(said - curve.default_r) > _SAME_R:
             raise _changed(folder, curve.pair, said, curve.default_r)
+
+
+def read_headlines(folder: Path) -> dict[str, float | None]:
+    """Return r of the ratings by pair, as the run's summary says it.
+
+    Raises:
+        EntangleError: a summary that cannot be read or does not hold them.
+    """
+    behaviour = read_json(folder / SUMMARY).get(BEHAVIOUR)
+    headlines = {}
+    for pair, each in behaviour.items() if isinstance(behaviour, dict) else ():
+        r = each.get("r") if isinstance(each, dict) else ""
+        if isinstance(r, bool) or not isinstance(r, int | float | None):
+            raise EntangleError(
+                f"{str(folder / SUMMARY)!r} gives r = {r!r} for {pair}; a number was expected"
+            )
+        headlines[str(pair)] = r
+    if not headlines:
+        raise EntangleError(f"{str(folder / SUMMARY)!r} holds no correlation of ratings")
+    return headlines
 
 
 def _changed(folder: Path, pair: str, said: object, found: object) -> EntangleError:
@@ -72,21 +84,11 @@ def _changed(folder: Path, pair: str, said: object, found: object) -> EntangleEr
     )
 
 
-def check_multiverse_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything, before any work is done."""
-    if folder.is_file():
-        raise EntangleError(f"{str(folder)!r} is a file; give a new or empty folder with --out")
-    if folder.is_dir() and any(folder.iterdir()):
-        what = "holds a multiverse" if (folder / TABLE).exists() else "is not empty"
-        raise EntangleError(f"{str(folder)!r} {what}; give a new or empty folder with --out")
-
-
 def save_multiverse(folder: Path, findings: MultiverseFindings, of: Mapping[str, Any]) -> Path:
-    """Write table, page, summary and manifest, whole or not at all; return the page's path.
+    """Write table, summary, manifest and page to a new folder; return the page's path.
 
     ``of`` says what run it is of: its manifest, or as much of it as there is.
     """
-    check_multiverse_folder(folder)
     manifest = {
         "kind": "multiverse",
         "of": dict(of),
@@ -97,12 +99,13 @@ def save_multiverse(folder: Path, findings: MultiverseFindings, of: Mapping[str,
         "python": platform.python_version(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with staged(folder) as stage:
+
+    def write(stage: Path) -> None:
         findings.universes.to_parquet(stage / TABLE, index=False)
-        (stage / PAGE).write_text(render_multiverse(findings, manifest), encoding="utf-8")
         write_json(stage / SUMMARY, summarise_multiverse(findings))
         write_json(stage / MANIFEST, manifest)
-    return folder / PAGE
+
+    return save_results(folder, write, PAGE, lambda: render_multiverse(findings, manifest))
 
 
 def render_multiverse(findings: MultiverseFindings, manifest: Mapping[str, Any]) -> str:
@@ -126,17 +129,7 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
         )
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ArrowException) as error:
         raise EntangleError(
             f"{str(path)!r} cannot be read as parquet ({type(error).__name__})"
         ) from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EntangleError(f"{str(path)!r} cannot be read ({type(error).__name__})") from None
-    if not isinstance(value, dict):
-        raise EntangleError(f"{str(path)!r} does not hold what entangle-lens run writes")
-    return value

@@ -28,8 +28,7 @@ from entangle_lens.results.staging import (
     MANIFEST,
     REPORT,
     SUMMARY,
-    check_out_folder,
-    staged,
+    save_results,
     without_nan,
     write_json,
 )
@@ -40,18 +39,18 @@ _TITLES = {"r": "", "reliability": "Without the raters' noise", "people": "Again
 
 
 def save_panel(folder: Path, findings: PanelFindings) -> Path:
-    """Write the folder, whole or not at all, the manifest last; return the report's path."""
-    check_out_folder(folder)
+    """Write tables, summary, manifest and report to a new folder; return the report's path."""
     manifest = panel_manifest(findings)
-    with staged(folder) as stage:
+
+    def write(stage: Path) -> None:
         (stage / "tables").mkdir()
         models_table(findings).to_parquet(stage / "tables/models.parquet", index=False)
         ratings_table(findings).to_parquet(stage / "tables/ratings.parquet", index=False)
         findings.scenarios.table().to_parquet(stage / "tables/scenarios.parquet", index=False)
-        (stage / REPORT).write_text(render_panel(findings, manifest), encoding="utf-8")
         write_json(stage / SUMMARY, summarise_panel(findings))
         write_json(stage / MANIFEST, manifest)
-    return folder / REPORT
+
+    return save_results(folder, write, REPORT, lambda: render_panel(findings, manifest))
 
 
 def panel_manifest(findings: PanelFindings) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
+from entangle_lens.entanglement.askable import check_askable
 from entangle_lens.entanglement.checkpoint_basis import (
     BEST,
     Removable,
@@ -26,6 +28,7 @@ from entangle_lens.entanglement.checkpoint_costs import (
 )
 from entangle_lens.entanglement.damage import DamageMeter
 from entangle_lens.entanglement.design import Design
+from entangle_lens.entanglement.doctor import examine_briefly
 from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export import (
     RepairCard,
@@ -36,11 +39,15 @@ from entangle_lens.export import (
 )
 from entangle_lens.export.checkpoint import check_repairable, record_measures
 from entangle_lens.interventions import full_ablation
+from entangle_lens.model_names import check_layer_range, count_layers
 from entangle_lens.models import Model, info
-from entangle_lens.results.repair_record import Loading, cost_lines, record, stimuli_beside
+from entangle_lens.models.weights import weight_files
+from entangle_lens.results.repair_record import Loading, cost_lines, record, stimuli_for_source
 from entangle_lens.results.repaired import RepairedCheckpoint
-from entangle_lens.results.staging import check_out_folder, staged
+from entangle_lens.staging import check_room, claim, staged
 from entangle_lens.stimuli import Stimuli
+
+_log = logging.getLogger(__name__)
 
 
 def repair(
@@ -55,6 +62,7 @@ def repair(
     loading: Loading | None = None,
     anyway: bool = False,
     progress: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> RepairedCheckpoint:
     """Take the moral value out of a checkpoint's weights, and measure what that does.
 
@@ -72,23 +80,30 @@ def repair(
         design: scale, seed and number of wordings.
         loading: device, dtype, revision and whether to trust the checkpoint's code.
         anyway: repair a model that is not entangled too.
+        progress: show progress bars.
+        tell: is called with what was found on the model, before the checkpoint is written, so that
+            it is known even if writing fails.
 
     Raises:
         EntangleError: a model that is not judged entangled, or cannot be repaired; a direction of
             another model; a method, layer or folder that will not do.
     """
     out, design, loading = Path(out), design or Design.make(), loading or Loading()
-    check_out_folder(out)
-    _check_place(out)
-    source = checkpoint_folder(model, loading.revision)
-    check_repairable(source, out)
-    wanted = _Wanted(stimuli_beside(source, stimuli), design, method, direction, layer, anyway)
-    wanted.check()
-    decided = _decide(loading.load(model), wanted, progress)
-    gc.collect()  # a bridge is a cycle; without it two models would be held below
-    with staged(out) as stage:
-        after = _write_and_measure(source, stage, wanted, decided, loading, progress)
-    return RepairedCheckpoint(out, decided.choice, decided.before, decided.hooks, after)
+    with claim(out) as place:
+        source = checkpoint_folder(model, loading.revision)
+        check_repairable(source, place)
+        n_layers = count_layers(source)
+        given = stimuli_for_source(source, stimuli)
+        wanted = _Wanted(given, design, method, direction, layer, anyway)
+        wanted.check(n_layers)
+        check_room(place, sum(path.stat().st_size for path in weight_files(source)))
+        decided = _decide(loading.load(model), wanted, progress)
+        if tell is not None:
+            tell(f"of the model itself, before anything is written:\n{decided.result(out)}\n")
+        gc.collect()  # a bridge is a cycle; without it two models would be held below
+        with staged(place) as stage:
+            after = _write_and_measure(source, stage, wanted, decided, loading, progress)
+    return replace(decided.result(out), after=after)
 
 
 @dataclass(frozen=True)
@@ -102,8 +117,10 @@ class _Wanted:
     layer: int | None
     anyway: bool
 
-    def check(self) -> None:
+    def check(self, n_layers: int | None) -> None:
         """Refuse what can be refused before a model is loaded."""
+        if self.layer is not None and n_layers is not None:
+            check_layer_range([self.layer], n_layers)
         if self.direction is None:
             check_method(self.method or BEST, self.stimuli)
             return
@@ -116,7 +133,7 @@ class _Wanted:
         if self.layer is None and len(layers) > 1:
             raise EntangleError(
                 f"{str(self.direction)!r} holds directions at layers {choices(layers)}; choose "
-                "one of them with --layer"
+                "one of them with layer=..."
             )
         if self.layer is not None and self.layer not in layers:
             raise EntangleError(
@@ -155,9 +172,16 @@ class _Decided:
             removed.auc, finished=False,
         )  # fmt: skip
 
+    def result(self, out: Path) -> RepairedCheckpoint:
+        """What is known before writing: the checkpoint will be like the original under the edit."""
+        return RepairedCheckpoint(out, self.choice, self.before, self.hooks, self.hooks)
+
 
 def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
     about, stimuli, design = info(model), wanted.stimuli, wanted.design
+    for warning in check_askable(model, stimuli):
+        _log.warning("%s", warning)
+    examine_briefly(model, stimuli, design)
     from_file = None if wanted.direction is None else wanted.removable(model)
     meter = DamageMeter.of(model, stimuli)
     before = measure_costs(meter, design, progress="the original" if progress else None)
@@ -177,9 +201,7 @@ def _decide(model: Model, wanted: _Wanted, progress: bool) -> _Decided:
         )
     edits = (full_ablation(model, choice.removable.basis),)
     hooks = measure_costs(meter, design, edits, progress="ablated" if progress else None)
-    name = Path(about.name).expanduser()  # a path says where it lay, which is nobody's business
-    shown = name.resolve().name if name.is_dir() else about.name
-    return _Decided(shown, about.revision, about.dtype, choice, before, hooks, meter.clean)
+    return _Decided(about.name, about.revision, about.dtype, choice, before, hooks, meter.clean)
 
 
 def _check_entangled(name: str, before: Costs) -> None:
@@ -189,7 +211,7 @@ def _check_entangled(name: str, before: Costs) -> None:
     said = "; ".join(f"{pair} {each.word}" for pair, each in found.items())
     raise EntangleError(
         f"{name!r} is not judged entangled ({said}), so there is nothing to repair, and removing "
-        "an ill-defined direction only does damage; --anyway does it all the same"
+        "an ill-defined direction only does damage; anyway=True does it all the same"
     )
 
 
@@ -228,12 +250,3 @@ def _measured_card(wanted: _Wanted, decided: _Decided, after: Costs) -> RepairCa
         details={**details, "beware": said} if said else details,
         finished=True,
     )
-
-
-def _check_place(out: Path) -> None:
-    """Refuse a place that cannot be written, before any work is done."""
-    place = out.resolve().parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise EntangleError(f"{str(out)!r} cannot be written; give a folder in one that can be")

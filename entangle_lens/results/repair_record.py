@@ -12,6 +12,7 @@ from entangle_lens.entanglement.checkpoint_basis import RepairChoice
 from entangle_lens.entanglement.checkpoint_costs import MEASURES, Costs
 from entangle_lens.entanglement.design import Design
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import stimuli_beside
 from entangle_lens.models import Model, load
 from entangle_lens.results.staging import without_nan
 from entangle_lens.stimuli import BUNDLED_STIMULI, Stimuli, load_stimuli
@@ -150,10 +151,9 @@ def cost_lines(before: Costs, after: Costs) -> dict[str, float]:
     return {name: number for name, number in rows.items() if math.isfinite(number)}
 
 
-def stimuli_beside(source: Path, given: str | Path | None) -> Stimuli:
+def stimuli_for_source(source: Path, given: str | Path | None) -> Stimuli:
     """Load the stimuli named, else those beside the weights, else the bundled ones."""
-    beside = source / "stimuli"
-    return load_stimuli(given or (beside if beside.is_dir() else DEFAULT_STIMULI))
+    return load_stimuli(given if given is not None else stimuli_beside(source) or DEFAULT_STIMULI)
 
 
 def recorded_stimuli(folder: Path, wanted: Record, given: str | Path | None) -> Stimuli:
@@ -162,16 +162,22 @@ def recorded_stimuli(folder: Path, wanted: Record, given: str | Path | None) -> 
     Raises:
         EntangleError: they are not found, or the ones named are others.
     """
-    beside = [folder / "stimuli"] if (folder / "stimuli").is_dir() else []
-    places: list[str | Path] = [given] if given else [*beside, *BUNDLED_STIMULI]
+    beside = stimuli_beside(folder)
+    places: list[str | Path] = [*([beside] if beside else []), *BUNDLED_STIMULI]
+    if given is not None:
+        places = [given]
     for place in places:
         stimuli = load_stimuli(place)
         if stimuli.digest == wanted.stimuli_sha256:
             return stimuli
-    searched = f"{str(given)!r} holds others" if given else "they lie neither beside it nor in here"
+    searched = (
+        "they lie neither beside it nor in here"
+        if given is None
+        else (f"{str(given)!r} holds others")
+    )
     raise EntangleError(
         f"{str(folder)!r} was measured with the stimuli {wanted.stimuli_name!r} (sha256 "
-        f"{wanted.stimuli_sha256[:16]}), and {searched}; give their folder with --stimuli"
+        f"{wanted.stimuli_sha256[:16]}), and {searched}; give their folder with stimuli=..."
     )
 
 

@@ -49,6 +49,8 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
             }
             for name, each in findings.pairs.items()
         ],
+        prompting=findings.prompting,
+        given_up=findings.plan.given_up,
         figures=figures_html(all_figures(findings)),
         multiverse_headline=headline(universes),
         tables={

@@ -22,8 +22,8 @@ from entangle_lens.results.staging import (
     MANIFEST,
     REPORT,
     SUMMARY,
-    check_out_folder,
-    staged,
+    save_results,
+    without_nan,
     write_json,
 )
 from entangle_lens.results.summary import summarise_findings
@@ -36,17 +36,21 @@ _VERSIONS = ("entangle-lens", "transformer-lens", "transformers", "torch", "nump
 def save_run(
     folder: Path, findings: Findings, about: ModelInfo, stimuli: Stimuli, design: Design
 ) -> Path:
-    """Write manifest, summary, tables, directions and report; return the report's path.
+    """Write tables, directions, summary, manifest and report; return the report's path.
 
-    The files are written beside ``folder`` and moved there at the end, the manifest last, so
-    that a folder with a manifest is always whole.
+    A folder with a manifest holds all data. The report comes after it, and a report that cannot be
+    made loses nothing else.
+
+    Raises:
+        EntangleError: as :func:`entangle_lens.results.staging.save_results`.
     """
-    check_out_folder(folder)
     manifest = make_manifest(about, stimuli, design) | {
+        "prompting": findings.prompting.as_dict(),
         "plan": findings.plan.as_dict(),
         "seconds": round(findings.cost.seconds, 1),
     }
-    with staged(folder) as stage:
+
+    def write(stage: Path) -> None:
         (stage / "tables").mkdir()
         for name, table in all_tables(findings).items():
             table.to_parquet(stage / "tables" / f"{name}.parquet", index=False)
@@ -57,10 +61,10 @@ def save_run(
                 fitted,
                 findings.directions.provenance,
             )
-        (stage / REPORT).write_text(render_report(findings, about, manifest), encoding="utf-8")
         write_json(stage / SUMMARY, summarise_findings(findings, about, stimuli, design))
-        write_json(stage / MANIFEST, manifest)
-    return folder / REPORT
+        write_json(stage / MANIFEST, without_nan(manifest))
+
+    return save_results(folder, write, REPORT, lambda: render_report(findings, about, manifest))
 
 
 def make_manifest(about: ModelInfo, stimuli: Stimuli, design: Design) -> dict[str, Any]:
@@ -73,14 +77,7 @@ def make_manifest(about: ModelInfo, stimuli: Stimuli, design: Design) -> dict[st
         "device": about.device,
         "chat_template": about.tokenizer.chat_template,
         "stimuli": {"name": stimuli.name, "sha256": stimuli.digest},
-        "scale": str(design.scale),
-        "seed": design.seed,
-        "quick": design.quick,
-        "layers": "all" if design.layers is None else list(design.layers),
-        "n_paraphrases": design.n_paraphrases,
-        "n_repair_paraphrases": design.n_repair_paraphrases,
-        "n_resamples": design.n_resamples,
-        "n_random": design.n_random,
+        **design.as_dict(),
         "hook_point": "resid_post",
         "position": "last prompt token",
         "versions": {name: version(name) for name in _VERSIONS},

@@ -1,84 +1,89 @@
-"""How a folder of results comes to disk: whole or not at all."""
+"""How results come to disk: first all data, whole or not at all, then the page that shows them."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from errno import EACCES, ENOTDIR
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.staging import (
+    MANIFEST,
+    UnwritableError,
+    claim,
+    failure_to_write,
+    shown_path,
+    staged,
+)
 
-MANIFEST, SUMMARY, REPORT = "manifest.json", "summary.json", "report.html"
-_SHOWN_LETTERS = 120
+SUMMARY, REPORT = "summary.json", "report.html"
+ROOM = 16_000_000  # bytes, more than the results of most runs take
+_log = logging.getLogger(__name__)
+
+__all__ = ["MANIFEST", "REPORT", "ROOM", "SUMMARY", "save_results", "without_nan", "write_json"]
 
 
-def check_out_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything or cannot be written, before any work is done.
+def save_results(
+    folder: Path, write: Callable[[Path], None], page: str, render: Callable[[], str]
+) -> Path:
+    """Write a new folder of results, and return the path of its page.
+
+    Args:
+        folder: new or empty.
+        write: writes all data into the folder that it is given, the manifest last.
+        page: the name of the page.
+        render: returns the page; it is called when the data are on disk.
 
     Raises:
-        EntangleError: the folder holds another run, or other files, or is a file, or where it
-            is to be, nothing can be written.
+        EntangleError: a folder that is in use or cannot be written. What could be saved all the
+            same, and where, is said in the sentence: the data elsewhere, if ``folder`` cannot be
+            written; the data without a page, if the page cannot be made.
     """
+    with claim(folder) as place:
+        try:
+            with staged(place) as stage:
+                write(stage)
+        except UnwritableError as error:
+            raise EntangleError(f"{error}; {_save_elsewhere(folder, write)}") from error
+        _write_page(place, page, render)
+    return folder / page
+
+
+def _save_elsewhere(folder: Path, write: Callable[[Path], None]) -> str:
+    """Write the data to the folder for temporary files, and say where they are."""
+    elsewhere = None
     try:
-        _check_unused(folder)
-        _check_writable(folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        reason = getattr(error, "strerror", None) or error
-        raise EntangleError(f"--out {_shown(folder)} cannot be written ({reason})") from None
+        elsewhere = Path(mkdtemp(prefix=f"{folder.resolve().name[:60]}-"))
+        write(elsewhere)
+    except Exception as error:
+        if failure_to_write(error) is None:
+            raise
+        if elsewhere is not None:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+        return "nor can the folder for temporary files, so nothing was saved"
+    return f"the results, without a page, were saved in {str(elsewhere)!r} instead"
 
 
-def _check_unused(folder: Path) -> None:
-    if folder.is_file():
-        raise EntangleError(f"--out {str(folder)!r} is a file; give a new or empty folder")
-    if (folder / MANIFEST).exists():
-        raise EntangleError(f"--out {str(folder)!r} holds another run; give a new or empty folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise EntangleError(f"--out {str(folder)!r} is not empty; give a new or empty folder")
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise OSError where the stage of ``folder`` could not be made."""
-    stage = _stage_of(folder)
-    stage.exists()  # a name that is too long
-    above = next(each for each in stage.parents if each.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(ENOTDIR, f"{str(above)!r} is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise PermissionError(EACCES, f"no permission to write in {str(above)!r}")
-
-
-def _stage_of(folder: Path) -> Path:
-    folder = folder.resolve()
-    return folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-
-
-def _shown(folder: Path) -> str:
-    name = repr(str(folder))
-    return name if len(name) <= _SHOWN_LETTERS else f"{name[:_SHOWN_LETTERS]}..."
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into that takes ``folder``'s place if all goes well."""
-    folder, stage = folder.resolve(), _stage_of(folder)
+def _write_page(folder: Path, page: str, render: Callable[[], str]) -> None:
+    kept = f"all else is in {shown_path(folder)}"
+    part = folder / f".{page}.partial"
     try:
-        stage.mkdir(parents=True)
-    except OSError as error:
-        raise EntangleError(f"{str(folder)!r} cannot be written ({error.strerror})") from None
-    try:
-        yield stage
-        if folder.is_dir():
-            folder.rmdir()
-        stage.replace(folder)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
+        part.write_text(render(), encoding="utf-8")
+        part.replace(folder / page)
+    except Exception as error:
+        _log.debug("%s could not be written", page, exc_info=error)
+        reason = failure_to_write(error) or f"{type(error).__name__}: {error}"
+        raise EntangleError(f"{page} could not be written ({reason}); {kept}") from error
+    except BaseException as stopped:
+        stopped.add_note(f"{page} was not written; {kept}")
         raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

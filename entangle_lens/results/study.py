@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from entangle_lens.entanglement.askable import check_askable
 from entangle_lens.entanglement.budget import fit_study
 from entangle_lens.entanglement.design import BOTH, Design, Layers
 from entangle_lens.entanglement.embedding import Embed
@@ -28,10 +30,14 @@ from entangle_lens.running import check_layers
 from entangle_lens.stimuli import Scale, Stimuli, load_stimuli
 
 DEFAULT_STIMULI = "goods"
+_log = logging.getLogger(__name__)
 
 
 class Study:
-    """One model, one set of stimuli, one design; ``run`` does the work, the rest shows it."""
+    """One model, one set of stimuli, one design; ``run`` does the work, the rest shows it.
+
+    ``warnings`` says what to know of these stimuli and this model before anything is run.
+    """
 
     def __init__(
         self,
@@ -46,6 +52,7 @@ class Study:
             check_layers(model, design.layers)
         self.model = model
         self.stimuli = design.asked(stimuli)
+        self.warnings = check_askable(model, self.stimuli)
         self.design = design
         self._embed = embed
         self._plan = plan
@@ -60,6 +67,8 @@ class Study:
     def run(self, *, progress: bool = True) -> Study:
         """Measure, ablate and judge; returns the study itself. A second call does nothing."""
         if self._findings is None:
+            for warning in self.warnings:
+                _log.warning("%s", warning)
             self._findings = run_study(
                 self.model,
                 self.stimuli,
@@ -134,7 +143,10 @@ class Study:
         return all_figures(self.findings)
 
     def show(self) -> None:
-        """Show all figures (in a notebook, below the cell)."""
+        """Show all figures: in a notebook, below the cell.
+
+        Plotly needs ``nbformat`` there, which ``pip install "entangle-lens[notebook]"`` brings.
+        """
         for figure in self.figures().values():
             figure.show()
 
@@ -180,6 +192,7 @@ def study(
     design = Design.make(scale=scale, seed=seed, quick=quick, layers=layers, polarity=polarity)
     if not quick and budget is None:
         return Study(model, stimuli, design, embed)
+    check_askable(model, design.asked(stimuli))
     fitted = fit_study(model, stimuli, design, budget)
     return Study(model, stimuli, fitted.design, embed, fitted.plan)
 

@@ -18,18 +18,26 @@ prompts                       ``prompts.py``, through ``templates.py``, checked 
 from entangle_lens.running.account import Account, counted
 from entangle_lens.running.bridge import check_hooks, check_layers, resid_post
 from entangle_lens.running.capture import Activations, capture, capture_moments
+from entangle_lens.running.decoder import plain_behind
 from entangle_lens.running.edits import (
     Ablation,
     Edit,
     PointEdit,
     RowEdit,
     apply,
-    check_finite,
+    check_numbers,
     sites_of,
 )
+from entangle_lens.running.finite import NotFiniteError
+from entangle_lens.running.full_mode import FULL_MODE, check_full_mode
 from entangle_lens.running.generation import NEVER_FIRED, decoded, edited, generate_tokens
 from entangle_lens.running.moments import Moments
-from entangle_lens.running.plain import one_by_one, read_plainly, read_right_padded
+from entangle_lens.running.plain import (
+    blocks_of,
+    one_by_one,
+    read_plainly,
+    read_right_padded,
+)
 from entangle_lens.running.plan import Plan, plan_reading, plan_sweep, tokens_per_second
 from entangle_lens.running.positions import LAST, ONE_EACH
 from entangle_lens.running.prompts import (
@@ -55,6 +63,7 @@ from entangle_lens.running.vocabulary import (
 )
 
 __all__ = [
+    "FULL_MODE",
     "LAST",
     "NEVER_FIRED",
     "ONE_EACH",
@@ -63,6 +72,7 @@ __all__ = [
     "Activations",
     "Edit",
     "Moments",
+    "NotFiniteError",
     "Plan",
     "PointEdit",
     "PromptGroup",
@@ -71,12 +81,14 @@ __all__ = [
     "Rows",
     "RowsReader",
     "apply",
+    "blocks_of",
     "capture",
     "capture_moments",
     "chat_prompts",
-    "check_finite",
+    "check_full_mode",
     "check_hooks",
     "check_layers",
+    "check_numbers",
     "check_tokens",
     "check_words",
     "context_window",
@@ -89,6 +101,7 @@ __all__ = [
     "hook_name",
     "next_token_log_probs",
     "one_by_one",
+    "plain_behind",
     "plain_prompts",
     "plan_reading",
     "plan_sweep",

@@ -13,6 +13,8 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from entangle_lens.errors import EntangleError
+
 BAR_DELAY = 0.5  # seconds: what is done sooner needs no bar
 LEAST_TOKENS = 256
 # More brings nothing: on a CPU activations leave the caches, on a GPU the matrices are full.
@@ -80,6 +82,13 @@ def each_batch(
     chosen = range(len(lengths)) if among is None else list(among)
     for batch in _plan(lengths, chosen, budget, same_length):
         _run_or_halve(batch, run)
+
+
+def check_prompts(tokens: Sequence[Sequence[int]]) -> None:
+    """Refuse prompts without a token: there is no last token to read."""
+    for number, prompt in enumerate(tokens, 1):
+        if not len(prompt):
+            raise EntangleError(f"prompt {number} of {len(tokens)} has no token; one was expected")
 
 
 def padded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from entangle_lens.errors import EntangleError
+from entangle_lens.model_names import check_layer_range
 from entangle_lens.running.batches import padded
 from entangle_lens.running.edits import Edit, apply, sites_of
 from entangle_lens.running.rows import Rows
@@ -25,12 +26,14 @@ def resid_post(layer: int) -> str:
 
 def check_layers(model: TransformerBridge, layers: Sequence[int]) -> None:
     """Refuse layers that the model does not have."""
-    n_layers = int(model.cfg.n_layers)
-    for layer in layers:
-        if not 0 <= layer < n_layers:
-            raise EntangleError(
-                f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
-            )
+    check_layer_range(layers, int(model.cfg.n_layers))
+
+
+def check_edit(model: TransformerBridge, edit: Edit) -> None:
+    """Refuse an edit of no layer, or of layers that the model does not have."""
+    if not edit.layers:
+        raise EntangleError("an intervention names no layer; name at least one")
+    check_layers(model, edit.layers)
 
 
 def check_hooks(model: TransformerBridge, names: Sequence[str]) -> None:
@@ -69,6 +72,17 @@ def forward(
     return logits
 
 
+def only_last(model: TransformerBridge) -> dict[str, int]:
+    """Return the option by which a model unembeds the last token only, where that is harmless.
+
+    Blocks that read the keys and values of lower ones are then run at the last token only, so that
+    nothing can be captured at the others.
+    """
+    config = cast(Any, model.original_model).config
+    shared = getattr(config.get_text_config(), "num_kv_shared_layers", None)
+    return {} if shared else {"logits_to_keep": 1}
+
+
 def last_logits(
     model: TransformerBridge,
     tokens: Sequence[Sequence[int]],
@@ -87,7 +101,7 @@ def last_logits(
     hooks = edit_hooks(edits, Rows.of_prompts(mask, n_after))
     hooks += [(resid_post(layer), partial(_keep, captured, layer, keep)) for layer in layers]
     with model.hooks(fwd_hooks=hooks):
-        return forward(model, ids, mask, logits_to_keep=1)[:, -1], captured
+        return forward(model, ids, mask, **only_last(model))[:, -1], captured
 
 
 def _edit(edit: Edit, rows: Rows | None, layer: int, site: str, resid: Tensor, hook: Any) -> Tensor:

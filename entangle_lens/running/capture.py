@@ -214,7 +214,7 @@ def _through_bridge(
     hooks = bridge.edit_hooks(edits, Rows.of_prompts(mask))
     hooks += [(hook_name(where.site, layer), partial(hook_fn, layer)) for layer in where.layers]
     with model.hooks(fwd_hooks=hooks):
-        bridge.forward(model, ids, mask, logits_to_keep=1)
+        bridge.forward(model, ids, mask, **bridge.only_last(model))
     return torch.stack([kept[layer] for layer in where.layers], 1)
 
 

@@ -48,6 +48,14 @@ class Decoder:
         logits = nn.functional.linear(hidden, self.head.weight[columns], bias)
         return logits if self.soft_cap is None else self.soft_cap * (logits / self.soft_cap).tanh()
 
+    @property
+    def shares_keys(self) -> bool:
+        """Whether some blocks read keys and values of lower ones, as in Gemma 4 E2B.
+
+        A pass cannot be resumed in the middle of such blocks.
+        """
+        return bool(getattr(self.config.get_text_config(), "num_kv_shared_layers", None))
+
     def cache(self) -> DynamicCache:
         """Return an empty cache of keys and values, right for sliding and hybrid layers."""
         return DynamicCache(config=self.config)
@@ -85,16 +93,24 @@ def decoder_of(model: TransformerBridge, sites: Collection[str] = ()) -> Decoder
     were not loaded by this package, and where one of ``sites`` is not found in the blocks, or is
     found to hold something else than the bridge shows there.
     """
+    plain = plain_behind(model)
+    decoder = None if plain is None else _take_apart(plain)
+    if (
+        plain is None
+        or decoder is None
+        or not all(_site_agrees(model, plain, decoder, site) for site in sites)
+    ):
+        return None
+    return decoder
+
+
+def plain_behind(model: TransformerBridge) -> PreTrainedModel | None:
+    """Return the plain model that gives the numbers of ``model`` as it is now, if there is one."""
     plain = info(model).plain
     if plain is None or any(point.fwd_hooks for point in model.hook_points()):
         return None
     own = {id(parameter) for parameter in model.original_model.parameters()}
-    if own != {id(parameter) for parameter in plain.parameters()}:
-        return None
-    decoder = _take_apart(plain)
-    if decoder is None or not all(_site_agrees(model, plain, decoder, site) for site in sites):
-        return None
-    return decoder
+    return plain if own == {id(parameter) for parameter in plain.parameters()} else None
 
 
 def _take_apart(plain: PreTrainedModel) -> Decoder | None:

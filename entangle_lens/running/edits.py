@@ -61,7 +61,7 @@ def need_rows(edits: Sequence[Edit]) -> bool:
     return any(isinstance(edit, RowEdit) for edit in edits)
 
 
-def check_finite(what: str, **parts: object) -> None:
+def check_numbers(what: str, **parts: object) -> None:
     """Refuse an edit that would turn activations into NaN.
 
     Raises:
@@ -107,7 +107,7 @@ class Ablation:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        check_finite("an ablation", unit=self.unit, strength=self.strength)
+        check_numbers("an ablation", unit=self.unit, strength=self.strength)
 
     def edit(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the edited residual: computed in float32 at least, in the dtype it came in."""

@@ -13,7 +13,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
 
 from entangle_lens.running import bridge
-from entangle_lens.running.batches import each_batch, padded, progress, token_budget
+from entangle_lens.running.batches import (
+    check_prompts,
+    each_batch,
+    padded,
+    progress,
+    token_budget,
+)
 from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Edit, need_rows, sites_of
 from entangle_lens.running.passes import Wanted, run_body
@@ -49,7 +55,7 @@ class Runner:
     def __post_init__(self) -> None:
         bridge.check_layers(self.model, self.kept.layers)
         for edit in self.edits:
-            bridge.check_layers(self.model, edit.layers)
+            bridge.check_edit(self.model, edit)
 
     def each_batch(
         self,
@@ -64,6 +70,7 @@ class Runner:
 
         The decoder is None where the model runs through the bridge, which shares no beginnings.
         """
+        check_prompts(tokens)
         sites = {self.kept.site, *(site for edit in self.edits for site in sites_of(edit))}
         decoder = decoder_of(self.model, sites)
         budget = tokens_per_batch or batch_budget(self.model)

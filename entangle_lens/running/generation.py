@@ -1,10 +1,11 @@
-"""Generation under interventions: batched, with keys and values kept."""
+"""Generation under interventions: batched, with keys and values kept where that is possible."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any, cast
 
 import torch
@@ -14,13 +15,14 @@ from transformers import GenerationConfig, PreTrainedModel
 from entangle_lens.errors import EntangleError
 from entangle_lens.models import info
 from entangle_lens.running import account, bridge
-from entangle_lens.running.batches import each_batch, padded, progress
-from entangle_lens.running.decoder import decoder_of
+from entangle_lens.running.batches import check_prompts, each_batch, padded, progress
+from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Edit, apply, sites_of
 from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.prompts import PromptGroup
 from entangle_lens.running.rows import RowsReader
 from entangle_lens.running.sites import alter
+from entangle_lens.running.vocabulary import context_window
 
 NEVER_FIRED = (
     "an intervention never fired: the model was not run inside the 'with' block, or another copy "
@@ -47,8 +49,8 @@ def generate_tokens(
     end-of-sequence token, which is taken from the generation config.
 
     Raises:
-        EntangleError: a layer out of range, a temperature below 0, no token to generate, or a
-            model that only its bridge can run.
+        EntangleError: a layer out of range, a temperature below 0, no token to generate, or text
+            that would be longer than the model's context.
     """
     if temperature < 0 or max_new_tokens < 1:
         raise EntangleError(
@@ -56,35 +58,85 @@ def generate_tokens(
             "temperature of 0 or more and at least one token were expected"
         )
     for edit in edits:
-        bridge.check_layers(model, edit.layers)
-    hf_model = info(model).plain
+        bridge.check_edit(model, edit)
+    check_prompts(group.tokens)
+    _check_length(model, group, max_new_tokens)
     decoder = decoder_of(model, {site for edit in edits for site in sites_of(edit)})
-    if decoder is None or hf_model is None:
-        raise EntangleError(
-            "generation in batches needs a model loaded by entangle_lens.load without hooks on "
-            "it; inside a 'with' block call model.generate"
-        )
+    hf_model = cast(PreTrainedModel, info(model).plain if decoder else model.original_model)
     ends = _ends(hf_model)
-    generate = cast(Any, hf_model.generate)
     config = _config(hf_model, max_new_tokens, temperature, ends)
     out: list[list[int]] = [[] for _ in group.tokens]
 
     def run(batch: list[int]) -> None:
         prompts = [group.tokens[index] for index in batch]
-        ids, mask = padded(prompts, left=True, device=decoder.device)
-        with edited(hf_model, decoder.blocks, edits), _configured(hf_model, config):
-            made = generate(input_ids=ids, attention_mask=mask, generation_config=config)
-        account.ran(int(mask.sum()) + len(batch) * (made.shape[1] - ids.shape[1] - 1))
-        for index, row in zip(batch, made[:, ids.shape[1] :].tolist(), strict=True):
+        if decoder is None:
+            made = _step_by_step(model, prompts, edits, config)
+        else:
+            made = _with_keys_kept(hf_model, decoder, prompts, edits, config)
+        for index, row in zip(batch, made, strict=True):
             stop = next((place for place, token in enumerate(row) if token in ends), len(row))
             out[index] = row[:stop]
             moved(1)
 
     account.asked(group.tokens)
     lengths = [len(prompt) + max_new_tokens for prompt in group.tokens]
-    with progress(len(group.tokens), desc) as moved, _seeded(seed, decoder.device):
+    with progress(len(group.tokens), desc) as moved, _seeded(seed, bridge.input_device(model)):
         each_batch(lengths, run, budget=tokens_per_batch or batch_budget(model))
     return out
+
+
+def _with_keys_kept(
+    hf_model: PreTrainedModel,
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    config: GenerationConfig,
+) -> list[list[int]]:
+    """Let transformers continue a batch."""
+    ids, mask = padded(prompts, left=True, device=decoder.device)
+    generate = cast(Any, hf_model.generate)
+    with edited(hf_model, decoder.blocks, edits), _configured(hf_model, config):
+        made = generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    account.ran(int(mask.sum()) + len(prompts) * (made.shape[1] - ids.shape[1] - 1))
+    new: list[list[int]] = made[:, ids.shape[1] :].tolist()
+    return new
+
+
+def _step_by_step(
+    model: TransformerBridge,
+    prompts: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    config: GenerationConfig,
+) -> list[list[int]]:
+    """Continue a batch through the bridge, which runs the whole text for every new token.
+
+    What families keep between tokens differs too much for anything else to be right in all of them.
+    """
+    ends = set(config.eos_token_id or ())
+    texts = [list(prompt) for prompt in prompts]
+    for n_made in range(config.max_new_tokens):
+        account.ran(sum(map(len, texts)))
+        logits, _ = bridge.last_logits(model, texts, (), edits, n_made)
+        if config.do_sample:
+            chosen = (logits.float() / config.temperature).softmax(-1).multinomial(1)[:, 0]
+        else:
+            chosen = logits.argmax(-1)
+        for text, token in zip(texts, chosen.tolist(), strict=True):
+            text.append(token)
+        made = [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
+        if all(ends & set(each) for each in made):
+            break
+    return made
+
+
+def _check_length(model: TransformerBridge, group: PromptGroup, max_new_tokens: int) -> None:
+    window = context_window(model)
+    longest = max(map(len, group.tokens), default=0)
+    if window is not None and longest + max_new_tokens > window:
+        raise EntangleError(
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones are longer than the "
+            f"context of model {info(model).name!r}, which is {window} tokens"
+        )
 
 
 def decoded(model: TransformerBridge, tokens: Sequence[Sequence[int]]) -> list[str]:
@@ -134,12 +186,11 @@ def edited(
     handles: list[Any] = []
     with reader.watching(hf_model):
         try:
-            handles += [
-                alter(blocks[layer], site, partial(change, number, edit, layer, site))
-                for number, edit in enumerate(edits)
-                for layer in edit.layers
-                for site in sites_of(edit)
-            ]
+            for number, edit in enumerate(edits):
+                for layer, site in product(edit.layers, sites_of(edit)):
+                    made = partial(change, number, edit, layer, site)
+                    # One by one: where a place is missing, the hooks made before it come off again.
+                    handles.append(alter(blocks[layer], site, made))
             yield
         finally:
             for handle in handles:

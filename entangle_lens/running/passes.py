@@ -21,6 +21,14 @@ from entangle_lens.running.sites import alter, watch
 Keep = Callable[[Float[Tensor, "batch pos ..."]], Tensor]
 
 
+@dataclass(frozen=True)
+class Call:
+    """How a block was called: its arguments by place and by name, without the residual stream."""
+
+    by_place: tuple[Any, ...]
+    by_name: Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Pass:
     """What one pass of the body left behind.
@@ -31,7 +39,7 @@ class Pass:
 
     hidden: Float[Tensor, "batch pos d_model"] | None
     kept: Mapping[int, Tensor]
-    calls: Mapping[int, dict[str, Any]]
+    calls: Mapping[int, Call]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +77,19 @@ def run_body(
     positions count from the cache on. ``rows`` says which tokens are padding; without it none are.
     """
     watcher = _Watcher(decoder, edits, wanted, rows)
-    handles = watcher.attach()
     at_end = len(decoder.blocks) - 1
     read_everywhere = any(at_end in edit.layers for edit in edits)
     hidden = None
     n_blocks = len(decoder.blocks) if wanted.stop_after is None else wanted.stop_after + 1
     try:
+        watcher.attach()
         with decoder.last_block_reads_only(None if read_everywhere else wanted.last):
             output = decoder.body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
         hidden = output.last_hidden_state
     except _ForwardStopped:
         pass
     finally:
-        for handle in handles:
+        for handle in watcher.handles:
             handle.remove()
     n_tokens = ids.numel() if rows is None else int(rows.real.sum())
     account.ran(n_tokens, n_blocks / len(decoder.blocks))
@@ -99,11 +107,13 @@ class _Watcher:
     wanted: Wanted
     rows: Rows | None
     kept: dict[int, Tensor] = field(default_factory=dict)
-    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    calls: dict[int, Call] = field(default_factory=dict)
     fired: set[int] = field(default_factory=set)
+    handles: list[Any] = field(default_factory=list)
 
-    def attach(self) -> list[Any]:
-        handles = []
+    def attach(self) -> None:
+        """Put the hooks on one by one, so that all of them come off where one cannot be made."""
+        handles = self.handles
         for layer, block in enumerate(self.decoder.blocks):
             if self.wanted.record:
                 handles.append(
@@ -117,11 +127,12 @@ class _Watcher:
                 handles.append(watch(block, self.wanted.site, partial(self._keep, layer)))
             if layer == self.wanted.stop_after:
                 handles.append(block.register_forward_hook(_stop))
-        return handles
 
     def _recorder(self, layer: int) -> Any:
         def record(block: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            self.calls[layer] = {k: v for k, v in options.items() if k != "hidden_states"}
+            # The residual stream is the first argument, however it is given.
+            own = {key: value for key, value in options.items() if key != "hidden_states"}
+            self.calls[layer] = Call(args[1:], own)
 
         return record
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
@@ -26,12 +26,15 @@ def read_plainly(
     group: PromptGroup,
     layers: Sequence[int],
     edit: tuple[int, Edit] | None = None,
+    *,
+    blocks: Sequence[nn.Module] | None = None,
 ) -> Reading:
     """Run an unwrapped transformers model, one prompt at a time, with ordinary torch hooks.
 
-    ``edit`` is a layer and what to do with the residual stream after it.
+    ``edit`` is a layer and what to do with the residual stream after it. ``blocks`` are the
+    model's own, as :func:`blocks_of` finds them; by default its decoder's ``layers``.
     """
-    blocks = hf_model.get_decoder().layers
+    blocks = hf_model.get_decoder().layers if blocks is None else blocks
     tree = OptionTree(group.options)
     device = next(hf_model.parameters()).device
     resid, log_probs = [], []
@@ -55,6 +58,15 @@ def read_plainly(
         log_probs.append(tree.log_probs(next_log_probs)[0])
         resid.append(torch.stack([captured[layer] for layer in layers]))
     return Reading(torch.stack(log_probs), torch.stack(resid))
+
+
+def blocks_of(model: TransformerBridge, hf_model: PreTrainedModel) -> list[nn.Module]:
+    """Return the decoder blocks of a plain model, from where TransformerLens has them in ``model``.
+
+    They have another place and name in most families.
+    """
+    path = model.adapter.get_component_mapping()["blocks"].name
+    return list(cast(nn.ModuleList, hf_model.get_submodule(str(path))))
 
 
 @torch.inference_mode()
@@ -88,8 +100,8 @@ def one_by_one(group: PromptGroup) -> list[PromptGroup]:
     return [PromptGroup((prompt,), group.options) for prompt in group.tokens]
 
 
-def _hook(block: torch.nn.Module, change: Callable[[Tensor], Tensor | None]) -> Any:
-    def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
+def _hook(block: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Any:
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
         resid = output[0] if isinstance(output, tuple) else output
         changed = change(resid)
         if changed is None:

@@ -110,6 +110,8 @@ def repeated(cache: DynamicCache, n_times: int = 1) -> DynamicCache:
         if n_times > 1 and getattr(layer, "is_initialized", False):
             for name in ("keys", "values"):
                 kept = getattr(layer, name)
+                if kept is None:  # a layer that reads another one's keys and values
+                    continue
                 one = kept.shape[0] == 1
                 more = kept.expand(n_times, *kept.shape[1:]) if one else None
                 setattr(layer, name, kept.repeat_interleave(n_times, 0) if more is None else more)

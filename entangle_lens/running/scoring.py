@@ -16,6 +16,7 @@ from entangle_lens.running import account, bridge
 from entangle_lens.running.batches import logit_rows
 from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
+from entangle_lens.running.finite import check_finite
 from entangle_lens.running.forward import Beginning, LastRead, Runner, read_last, read_places
 from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Wanted, run_body
@@ -61,7 +62,8 @@ def read_prompts(
     hooks that are on ``model``. Same numbers as one prompt at a time.
 
     Raises:
-        EntangleError: a layer out of range, an unknown position, an item that is not found.
+        EntangleError: a layer out of range, an unknown position, an item that is not found, or
+            numbers that are not finite.
     """
     bridge.check_layers(model, layers)
     elsewhere = _other_positions(positions)
@@ -97,6 +99,7 @@ def read_prompts(
         same_length=len(tree.contexts) > 1,
         desc=desc,
     )
+    check_finite(model, log_probs, *resid)
     return Reading(log_probs, resid[0], dict(zip(elsewhere, resid[1:], strict=True)))
 
 

@@ -38,23 +38,31 @@ def hook_name(site: str, layer: int) -> str:
 def place(block: nn.Module, site: str) -> tuple[nn.Module, Side] | None:
     """Return the module of ``block`` whose first input or output is ``site``; None if unknown.
 
-    In Gemma 2 and 3, attention and MLP are each followed by a norm of their own, and what they
-    add to the residual stream is what leaves that norm.
+    In Gemma, GLM-4, AFMoE and OLMo 2, attention and MLP are each followed by a norm of their own,
+    and what they add to the residual stream is what leaves that norm.
     """
     if site in STREAM_SITES:
         return block, "input" if site == "resid_pre" else "output"
-    norms_after = hasattr(block, "pre_feedforward_layernorm")
-    before_mlp = "pre_feedforward_layernorm" if norms_after else "post_attention_layernorm"
-    path, side = {
-        "resid_mid": (before_mlp, "input"),
-        "attn_out": ("post_attention_layernorm" if norms_after else "self_attn", "output"),
-        "mlp_out": ("post_feedforward_layernorm" if norms_after else "mlp", "output"),
-        "mlp_pre": ("mlp.gate_proj", "output"),
+    norms = {name for name, _ in block.named_children()}
+    # With a norm before the MLP or behind it, the one behind the attention is no longer before it.
+    after_attention = norms & {
+        "pre_feedforward_layernorm", "pre_mlp_layernorm", "post_feedforward_layernorm",
+    }  # fmt: skip
+    behind = ["post_attention_layernorm"] if after_attention else []
+    before_mlp = ["pre_feedforward_layernorm", "pre_mlp_layernorm"]
+    before_mlp += [] if after_attention else ["post_attention_layernorm"]
+    paths = {
+        "resid_mid": [*before_mlp, "mlp"],
+        "attn_out": ["post_self_attn_layernorm", *behind, "self_attn"],
+        "mlp_out": ["post_feedforward_layernorm", "post_mlp_layernorm", "mlp"],
+        "mlp_pre": ["mlp.gate_proj"],
     }[site]
-    try:
-        return block.get_submodule(path), "input" if side == "input" else "output"
-    except AttributeError:
-        return None
+    for path in paths:
+        try:
+            return block.get_submodule(path), "input" if site == "resid_mid" else "output"
+        except AttributeError:
+            continue
+    return None
 
 
 def watch(block: nn.Module, site: str, see: Callable[[Tensor], None]) -> Any:

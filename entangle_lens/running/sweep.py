@@ -18,11 +18,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
 
-from entangle_lens.errors import EntangleError
 from entangle_lens.running import account, bridge
-from entangle_lens.running.batches import each_batch, padded, progress
+from entangle_lens.running.batches import check_prompts, each_batch, padded, progress
 from entangle_lens.running.decoder import Decoder, decoder_of
 from entangle_lens.running.edits import Ablation, Edit, PointEdit, sites_of
+from entangle_lens.running.finite import check_finite
 from entangle_lens.running.forward import batch_budget
 from entangle_lens.running.options import OptionTree, Path
 from entangle_lens.running.passes import Pass, Wanted, run_body
@@ -41,7 +41,7 @@ def read_ablated(
     renormalised: bool = False,
     tokens_per_batch: int | None = None,
     desc: str | None = None,
-) -> Float[Tensor, "ablation prompt option"]:
+) -> Float[Tensor, "edit prompt option"]:
     """Return option log-probabilities under each of many edits.
 
     Same numbers as one edit at a time, and made in one sweep where an edit is the same at every
@@ -52,11 +52,12 @@ def read_ablated(
     Raises:
         EntangleError: a layer out of range, or an edit of no layer.
     """
+    check_prompts(group.tokens)
     for each in edits:
-        if not each.layers:
-            raise EntangleError("an edit names no layer; give at least one")
-        bridge.check_layers(model, each.layers)
+        bridge.check_edit(model, each)
     decoder = decoder_of(model)
+    if decoder is not None and decoder.shares_keys:
+        decoder = None
     out = torch.zeros(len(edits), len(group.tokens), len(group.options))
     swept = [row for row, each in enumerate(edits) if _can_resume(each)] if decoder else []
     for row in sorted(set(range(len(edits))) - set(swept)):
@@ -68,6 +69,7 @@ def read_ablated(
     budget = tokens_per_batch or batch_budget(model)
     resumed = [each for row in swept if isinstance(each := edits[row], PointEdit)]
     out[swept] = _read(_Sweep(decoder, resumed, tree, renormalised, budget), group, desc)
+    check_finite(model, *out)
     return out
 
 
@@ -78,10 +80,10 @@ def _can_resume(edit: Edit) -> bool:
 
 def _read(
     sweep: _Sweep, group: PromptGroup, desc: str | None
-) -> Float[Tensor, "ablation prompt option"]:
+) -> Float[Tensor, "edit prompt option"]:
     contexts = sweep.tree.contexts
-    out = torch.zeros(len(sweep.ablations), len(group.tokens), len(group.options))
-    account.asked(group.tokens, len(sweep.ablations) * len(contexts))
+    out = torch.zeros(len(sweep.edits), len(group.tokens), len(group.options))
+    account.asked(group.tokens, len(sweep.edits) * len(contexts))
     with progress(len(group.tokens), desc) as moved:
         for trail, prompts in each_beginning(prefix_tree(group.tokens), sweep.begin, _Trail()):
 
@@ -116,7 +118,7 @@ class _Sweep:
     """Everything that all batches of a sweep share."""
 
     decoder: Decoder
-    ablations: Sequence[PointEdit]
+    edits: Sequence[PointEdit]
     tree: OptionTree
     renormalised: bool
     budget: int
@@ -131,8 +133,8 @@ class _Sweep:
 
     def log_probs(
         self, trail: _Trail, own: Sequence[Sequence[int]]
-    ) -> Float[Tensor, "ablation batch option"]:
-        """Run a batch clean, then from there under every ablation, and read the options."""
+    ) -> Float[Tensor, "edit batch option"]:
+        """Run a batch clean, then from there under every edit, and read the options."""
         contexts = self.tree.contexts
         ids, mask = padded(own, left=False, device=self.decoder.device)
         cache = self.decoder.cache()
@@ -144,12 +146,12 @@ class _Sweep:
             self.decoder, ids, used, wanted=self._recording(last), rows=Rows.of_prompts(mask)
         )
         after = {context: self._clean_after(context, cache, len(own)) for context in contexts[1:]}
-        out = torch.zeros(len(self.ablations), len(own), len(self.tree.options))
-        order = sorted(range(len(self.ablations)), key=lambda i: min(self.ablations[i].layers))
+        out = torch.zeros(len(self.edits), len(own), len(self.tree.options))
+        order = sorted(range(len(self.edits)), key=lambda i: min(self.edits[i].layers))
         at_once = max(1, self.budget // ids.numel())
         for first in range(0, len(order), at_once):
             chunk = order[first : first + at_once]
-            copies = _Copies(self.decoder, [self.ablations[index] for index in chunk], len(own))
+            copies = _Copies(self.decoder, [self.edits[index] for index in chunk], len(own))
             steps = self._read(copies, trail, clean, after, last)
             log_probs = self.tree.log_probs(steps, renormalised=self.renormalised)
             out[chunk] = rearrange(log_probs, "(copy b) n -> copy b n", copy=len(chunk))
@@ -192,16 +194,16 @@ class _Sweep:
 
     def _recording(self, last: Int[Tensor, " batch"]) -> Wanted:
         # Nothing is resumed from what leaves the last block but what is read: one position.
-        layers = sorted({min(each.layers) for each in self.ablations})
+        layers = sorted({min(each.layers) for each in self.edits})
         return Wanted(layers, record=True, last=last)
 
 
 @dataclass(frozen=True)
 class _Copies:
-    """Copies of one batch, one an ablation, the ones that begin lowest first."""
+    """Copies of one batch, one per edit, the ones that begin lowest first."""
 
     decoder: Decoder
-    ablations: Sequence[PointEdit]
+    edits: Sequence[PointEdit]
     n_prompts: int
 
     def climb(
@@ -213,7 +215,7 @@ class _Copies:
         """
         batch, n_blocks = len(last), len(self.decoder.blocks)
         n_tokens = int(last.sum()) + batch  # padding left out
-        starts = [min(each.layers) for each in self.ablations]
+        starts = [min(each.layers) for each in self.edits]
         resid = None
         for layer in range(starts[0], n_blocks):
             begun = sum(start < layer for start in starts)
@@ -222,7 +224,7 @@ class _Copies:
                 resid = self._block(layer, clean, resid, begun, at_last, cache)
                 resid = self._edit_again(layer, resid, begun)
                 account.ran(begun * n_tokens, 1 / n_blocks)
-            joining = [each for each in self.ablations if min(each.layers) == layer]
+            joining = [each for each in self.edits if min(each.layers) == layer]
             if joining:
                 copies = _edited(clean.kept[layer], joining)
                 new = rearrange(copies, "copy b pos d -> (copy b) pos d")
@@ -240,23 +242,25 @@ class _Copies:
         at_last: Int[Tensor, " rows"] | None,
         cache: DynamicCache | None,
     ) -> Float[Tensor, "rows pos d_model"]:
-        options = _tiled(clean.calls[layer], len(resid) // n_copies, n_copies)
-        options["past_key_values"] = cache
+        batch = len(resid) // n_copies
+        call = clean.calls[layer]
+        by_place = _tiled(call.by_place, batch, n_copies)
+        by_name = _tiled(dict(call.by_name), batch, n_copies) | {"past_key_values": cache}
         with self.decoder.last_block_reads_only(at_last):
-            output = self.decoder.blocks[layer](resid, **options)
+            output = self.decoder.blocks[layer](resid, *by_place, **by_name)
         return output[0] if isinstance(output, tuple) else output
 
     def _edit_again(
         self, layer: int, resid: Float[Tensor, "rows pos d_model"], n_copies: int
     ) -> Float[Tensor, "rows pos d_model"]:
-        """Apply those ablations that edit several layers at ``layer`` too."""
-        if not any(layer in each.layers for each in self.ablations[:n_copies]):
+        """Apply those that edit several layers at ``layer`` too."""
+        if not any(layer in each.layers for each in self.edits[:n_copies]):
             return resid
         parts = resid.chunk(n_copies)
         return torch.cat(
             [
                 each.edit(part) if layer in each.layers else part
-                for each, part in zip(self.ablations, parts, strict=False)
+                for each, part in zip(self.edits, parts, strict=False)
             ]
         )
 

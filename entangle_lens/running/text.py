@@ -16,10 +16,12 @@ from entangle_lens.running import account, bridge
 from entangle_lens.running.batches import logit_rows, padded
 from entangle_lens.running.decoder import Decoder
 from entangle_lens.running.edits import Edit
+from entangle_lens.running.finite import check_finite
 from entangle_lens.running.forward import Beginning, Runner, read_last
 from entangle_lens.running.passes import run_body
 from entangle_lens.running.prompts import PromptGroup
 from entangle_lens.running.rows import Rows
+from entangle_lens.running.vocabulary import check_tokens
 
 
 @torch.inference_mode()
@@ -50,6 +52,7 @@ def next_token_log_probs(
 
     account.asked(group.tokens)
     Runner(model, edits).each_batch(group.tokens, run, desc=desc)
+    check_finite(model, out, masked=True)
     return out
 
 
@@ -72,6 +75,7 @@ def sequence_log_probs(
     budget = logit_rows(int(model.cfg.d_vocab))
     runner = Runner(model, edits, share_beginnings=False)
     runner.each_batch(group.tokens, run, tokens_per_batch=budget, desc=desc)
+    check_finite(model, total[:, None])
     return total
 
 
@@ -100,10 +104,15 @@ def _sums(
 def token_embeddings(
     model: TransformerBridge, texts: Sequence[str]
 ) -> Float[Tensor, "text d_model"]:
-    """Return each text's mean token embedding, special tokens left out, in float64 on the CPU."""
+    """Return each text's mean token embedding, special tokens left out, in float64 on the CPU.
+
+    Raises:
+        EntangleError: a text without a token, or a tokenizer that does not belong to the model.
+    """
     tokenizer = info(model).tokenizer
     hf_model = cast(PreTrainedModel, model.original_model)
     table = cast(Tensor, hf_model.get_input_embeddings().weight)
-    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    check_tokens(model, encoded)
     rows = [table[torch.tensor(ids, device=table.device)].double().mean(0).cpu() for ids in encoded]
-    return torch.stack(rows)
+    return torch.stack(rows) if rows else table.new_zeros(0, table.shape[1]).double().cpu()

@@ -42,7 +42,7 @@ def check_words(model: TransformerBridge, texts: Sequence[str]) -> str | None:
         return None
     shown = choices(repr(word) for word in words[:_SHOWN])
     found = (
-        f"the tokenizer of model {info(model).name!r} does not know {share:.0%} of the items' "
+        f"the tokenizer of model {info(model).name!r} does not know {share:.0%} of the texts' "
         f"tokens ({shown}{', ...' if len(words) > _SHOWN else ''})"
     )
     if share > REFUSE_SHARE:

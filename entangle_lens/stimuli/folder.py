@@ -10,9 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from entangle_lens.errors import EntangleError, choices
+from entangle_lens.paths import is_file, is_folder
 from entangle_lens.statistics.correlation import MIN_CLUSTERS
+from entangle_lens.stimuli.design import confounded_problems, item_set
+from entangle_lens.stimuli.people import PEOPLE, people_problems
 from entangle_lens.stimuli.questions import Question
-from entangle_lens.stimuli.sets import COVARIATE, ContrastSet, ControlSet, ItemSet, Stimuli
+from entangle_lens.stimuli.repeats import repeated_problems
+from entangle_lens.stimuli.sets import ContrastSet, ControlSet, Stimuli
 from entangle_lens.stimuli.tables import (
     SECONDARY,
     TABLES,
@@ -21,7 +25,9 @@ from entangle_lens.stimuli.tables import (
     cell_problems,
     duplicate_problems,
     read_table,
+    shown,
 )
+from entangle_lens.text import count_text
 
 _DATA = Path(__file__).parent.parent / "data" / "stimuli"
 BUNDLED_STIMULI = ("goods",)
@@ -39,7 +45,8 @@ def load_stimuli(name_or_folder: str | Path) -> Stimuli:
     folder = _find(name_or_folder)
     tables, problems = _read(folder)
     if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        others = count_text(len(problems) - 1, "more problem")
+        more = f" (and {others})" if len(problems) > 1 else ""
         raise EntangleError(f"stimuli {folder}: {problems[0]}{more}")
     return _build(folder, tables)
 
@@ -50,10 +57,15 @@ def check_stimuli(name_or_folder: str | Path) -> list[Problem]:
 
 
 def _find(name_or_folder: str | Path) -> Path:
+    if not isinstance(name_or_folder, str | Path):
+        raise EntangleError(
+            f"stimuli {name_or_folder!r} are of type {type(name_or_folder).__name__}; a bundled "
+            "name or a folder was expected"
+        )
     if str(name_or_folder) in BUNDLED_STIMULI:
         return _DATA / str(name_or_folder)
     folder = Path(name_or_folder)
-    if not folder.is_dir():
+    if not str(name_or_folder).strip() or not is_folder(folder):
         raise EntangleError(
             f"stimuli {str(name_or_folder)!r} is neither a folder nor a bundled name; "
             f"the bundled names are {choices(BUNDLED_STIMULI)}"
@@ -66,15 +78,11 @@ def _read(folder: Path) -> tuple[Tables, list[Problem]]:
     problems: list[Problem] = []
     for name, form in TABLES.items():
         path = folder / f"{name}.csv"
-        if not path.is_file():
+        if not is_file(path):
             if form.required:
                 problems.append(Problem(path.name, "is missing from the folder"))
             continue
-        try:
-            tables[name], misshapen = read_table(path)
-        except UnicodeDecodeError as error:
-            problems.append(Problem(path.name, f"is not UTF-8 text ({error.reason})"))
-            continue
+        tables[name], misshapen = read_table(path)
         problems += misshapen or cell_problems(name, tables[name])
     if not problems:
         problems += _design_problems(tables)
@@ -83,14 +91,22 @@ def _read(folder: Path) -> tuple[Tables, list[Problem]]:
 
 def _design_problems(tables: Tables) -> Iterator[Problem]:
     """Yield what is wrong between cells and between tables, once every cell is sound."""
+    items = tables["items"]
     yield from _split_problems(tables)
-    yield from _item_problems(tables["items"])
+    of_items = list(_item_problems(items))
+    yield from of_items
+    sets = [] if of_items else [item_set(items, secondary, None) for secondary in SECONDARY]
+    yield from confounded_problems(sets)
     yield from _contrast_problems(tables["contrasts"])
+    yield from repeated_problems(tables)
     yield from _question_problems(tables)
-    known = set(tables["items"]["item_id"])
+    if "phrases" in tables:
+        yield from _phrase_problems(tables["phrases"])
+    known = set(items["item_id"])
     if "human" in tables:
-        yield from duplicate_problems("human.csv", tables["human"], ["item_id", "value"])
-        yield from _unknown_items("human.csv", tables["human"], known)
+        yield from duplicate_problems(PEOPLE, tables["human"], ["item_id", "value"])
+        yield from _unknown_items(PEOPLE, tables["human"], known)
+        yield from (Problem(PEOPLE, each) for each in people_problems(sets, tables["human"]))
     if "covariates" in tables:
         covariates = tables["covariates"]
         yield from _unknown_items("covariates.csv", covariates, known)
@@ -103,7 +119,7 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
 def _unknown_items(file: str, table: pd.DataFrame, known: set[str]) -> Iterator[Problem]:
     for row, item_id in zip(table.index, table["item_id"], strict=True):
         if item_id not in known:
-            yield Problem(file, f"{item_id!r} is no item of items.csv", row, "item_id")
+            yield Problem(file, f"{shown(item_id)} is no item of items.csv", row, "item_id")
 
 
 def _split_problems(tables: Tables) -> Iterator[Problem]:
@@ -174,6 +190,15 @@ def _question_problems(tables: Tables) -> Iterator[Problem]:
             yield Problem("questions.csv", f"no question asks for {value!r}", column="value")
 
 
+def _phrase_problems(phrases: pd.DataFrame) -> Iterator[Problem]:
+    given = set(zip(phrases["value"], phrases["pole"], strict=True))
+    for value in VALUES:
+        lacking = [pole for pole in ("high", "low") if (value, pole) not in given]
+        if lacking:
+            message = f"has no {' and no '.join(lacking)} phrases for {value!r}; it needs both"
+            yield Problem("phrases.csv", message)
+
+
 def _build(folder: Path, tables: Tables) -> Stimuli:
     empty = pd.DataFrame
     contrasts, phrases = tables["contrasts"], tables.get("phrases", empty())
@@ -182,7 +207,7 @@ def _build(folder: Path, tables: Tables) -> Stimuli:
         name=f"{folder.parent.name}/{folder.name}" if folder.name == "stimuli" else folder.name,
         digest=_digest(folder),
         items={
-            secondary: _item_set(tables["items"], secondary, tables.get("covariates"))
+            secondary: item_set(tables["items"], secondary, tables.get("covariates"))
             for secondary in SECONDARY
         },
         contrasts={
@@ -215,20 +240,6 @@ def _build(folder: Path, tables: Tables) -> Stimuli:
         if "human" in tables
         else None,
     )
-
-
-def _item_set(items: pd.DataFrame, secondary: str, covariates: pd.DataFrame | None) -> ItemSet:
-    chosen = items[items["set"] == f"moral_{secondary}"].reset_index(drop=True)
-    level = -chosen["corruption"].astype(float)
-    if secondary == "economic":
-        level = chosen["log_price"].astype(float)
-    table = chosen[["item_id", "scenario_id", "text"]].assign(
-        moral=chosen["moral"].astype(float), level=level
-    )
-    if covariates is not None:
-        numbers = covariates.set_index("item_id").astype(float).add_prefix(COVARIATE)
-        table = table.join(numbers, on="item_id")
-    return ItemSet(secondary, table)
 
 
 def _digest(folder: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from entangle_lens.errors import choices
+from entangle_lens.csv_text import CsvError, csv_rows, decoded
+from entangle_lens.errors import choices, printable
 from entangle_lens.stimuli.questions import POLARITIES
 
 FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
@@ -21,29 +22,38 @@ VALUES = ("moral", "grammar", "economic")
 SECONDARY = ("grammar", "economic")
 MORAL_LEVELS = ("-1", "0", "1")
 CORRUPTION_LEVELS = ("1", "2", "3", "4")
+MAX_MEAN = 1_000  # of people's ratings: no rating scale reaches so far
+_SHOWN_LETTERS = 60
 
 Check = Callable[[str], str | None]
 
-# Narrower than Python's float, which also reads 1_000 and digits of other scripts.
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Narrower than Python's float, which also reads 1_000 and digits of other scripts. Every text can
+# be matched in one way only, or a cell of many digits would take minutes.
+NUMBER = re.compile(r"[+-]?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a stimulus folder: where, and what was expected."""
+    """One thing wrong with a stimulus folder: where, and what was expected.
+
+    ``row`` counts as a spreadsheet does; ``line`` is that of the file, where it has no rows yet.
+    """
 
     table: str
     message: str
     row: int | None = None
     column: str | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
         place = self.table
+        if self.line is not None:
+            place += f" line {self.line}"
         if self.row is not None:
             place += f" row {self.row}"
         if self.column is not None:
             place += f", column {self.column}"
-        return f"{place}: {self.message}"
+        return printable(f"{place}: {self.message}", one_line=True)
 
 
 @dataclass(frozen=True)
@@ -71,28 +81,53 @@ def _one_of(*levels: str) -> Check:
     def check(cell: str) -> str | None:
         if cell in levels:
             return None
-        return f"unknown level {cell!r}; the levels are {choices(levels)}"
+        return f"unknown level {shown(cell)}; the levels are {choices(levels)}"
 
     return check
 
 
 def _number(cell: str) -> str | None:
     known = NUMBER.fullmatch(cell) and math.isfinite(float(cell))
-    return None if known else f"{cell!r} is not a number"
+    return None if known else f"{shown(cell)} is not a number"
 
 
 def _number_or_empty(cell: str) -> str | None:
     return None if cell == "" else _number(cell)
 
 
+def _mean(cell: str) -> str | None:
+    if _number(cell) or abs(float(cell)) <= MAX_MEAN:
+        return _number(cell)
+    return f"{cell} is no mean of ratings; from -{MAX_MEAN:,} to {MAX_MEAN:,} was expected"
+
+
+def _standard_error(cell: str) -> str | None:
+    if _number(cell) or float(cell) >= 0:
+        return _number(cell)
+    return f"{cell} is negative, and a standard error was expected"
+
+
+def _count(cell: str) -> str | None:
+    if _number(cell) or (float(cell) >= 1 and float(cell).is_integer()):
+        return _number(cell)
+    return f"{cell} is no number of people; a whole number from 1 on was expected"
+
+
 def _instruction(cell: str) -> str | None:
     try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(cell) if name is not None}
+        fields = [each[1:] for each in string.Formatter().parse(cell) if each[1] is not None]
     except ValueError as error:
         return f"has a stray brace ({error})"
-    if fields != {"low", "high"}:
+    if {name for name, _, _ in fields} != {"low", "high"}:
         return "must name the ends of the scale as {low} and {high}, and hold no other field"
+    if any(form or conversion for _, form, conversion in fields):
+        return "must write {low} and {high} without a format after the name"
     return None
+
+
+def shown(cell: str) -> str:
+    """Return a cell as it stands in a sentence: in quotation marks, and cut where it is long."""
+    return repr(cell if len(cell) <= _SHOWN_LETTERS else f"{cell[:_SHOWN_LETTERS]}...")
 
 
 TABLES: dict[str, Table] = {
@@ -144,32 +179,41 @@ TABLES: dict[str, Table] = {
         id_column="pair_id",
     ),
     "human": Table(
-        {"item_id": _text, "value": _one_of(*VALUES), "mean": _number, "se": _number, "n": _number}
+        {
+            "item_id": _text,
+            "value": _one_of(*VALUES),
+            "mean": _mean,
+            "se": _standard_error,
+            "n": _count,
+        }
     ),
     "covariates": Table({"item_id": _text}, id_column="item_id", others=_number),
 }
 
 
-def read_table(path: Path, blank_nan: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
+def read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     """Read a CSV as text, one string a cell, nothing guessed.
 
-    With ``blank_nan``, cells that say nan, NA, null or none become empty.
-
-    The index is the row number as a spreadsheet counts: the header is row 1, blank lines count.
-    What cannot be put into a table (too many cells in a row, a column twice) is returned too.
+    Cells that say nan, NA, null or none become empty. The index is the row number as a spreadsheet
+    counts: the header is row 1, blank lines count. What cannot be put into a table (a stray
+    quotation mark, too many cells in a row, a column twice) is returned too.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    header = [name.strip() for name in rows[0]] if rows else []
+    try:
+        rows = csv_rows(decoded(path.read_bytes(), path.name), path.name)
+    except CsvError as error:
+        return pd.DataFrame(), [Problem(path.name, error.reason, line=error.line)]
+    except OSError as error:
+        return pd.DataFrame(), [Problem(path.name, f"cannot be read ({error.strerror})")]
+    header = [name.strip() for name in rows[0].cells] if rows else []
     while header and not header[-1]:
         header.pop()
     width = len(header)
     problems = [
-        Problem(path.name, f"column {name!r} stands twice in the header", 1, name)
+        Problem(path.name, f"column {shown(name)} stands twice in the header", 1, name)
         for name, count in Counter(header).items()
         if count > 1
     ]
-    numbered = [(row, cells) for row, cells in enumerate(rows[1:], start=FIRST_ROW) if cells]
+    numbered = [(row.number, row.cells) for row in rows[1:]]
     problems += [
         Problem(
             path.name,
@@ -181,8 +225,7 @@ def read_table(path: Path, blank_nan: bool = True) -> tuple[pd.DataFrame, list[P
     ]
     body = [[cell.strip() for cell in (cells + [""] * width)[:width]] for _, cells in numbered]
     table = pd.DataFrame(body, columns=header, index=[row for row, _ in numbered], dtype=str)
-    if blank_nan:
-        table = table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True)
+    table = table.replace(to_replace=r"(?i)^(nan|na|null|none)$", value="", regex=True)
     return table, problems
 
 
@@ -204,11 +247,19 @@ def cell_problems(name: str, table: pd.DataFrame) -> Iterator[Problem]:
         checks |= {str(name): form.others for name in table if name not in checks}
     for column, check in checks.items():
         for row, cell in table[column].items():
-            message = check(cell)
+            message = check(cell) or _control_character(cell)
             if message is not None:
                 yield Problem(file, message, int(str(row)), column)
     if form.id_column is not None:
         yield from duplicate_problems(file, table, [form.id_column])
+
+
+def _control_character(cell: str) -> str | None:
+    """Refuse what is no letter, no line break and no tab: it steers a terminal, or is an error."""
+    for letter in cell:
+        if unicodedata.category(letter) == "Cc" and letter not in "\n\r\t":
+            return f"holds the control character {letter!r}, and text was expected"
+    return None
 
 
 def duplicate_problems(file: str, table: pd.DataFrame, columns: Sequence[str]) -> Iterator[Problem]:
@@ -217,8 +268,6 @@ def duplicate_problems(file: str, table: pd.DataFrame, columns: Sequence[str]) -
     keys = zip(*(table[column] for column in columns), strict=True)
     for row, key in zip(table.index.tolist(), keys, strict=True):
         if key in first_row and all(key):
-            shown = " / ".join(key)
-            yield Problem(
-                file, f"{shown!r} stands already in row {first_row[key]}", row, columns[0]
-            )
+            message = f"{shown(' / '.join(key))} stands already in row {first_row[key]}"
+            yield Problem(file, message, row, columns[0])
         first_row.setdefault(key, row)

@@ -169,7 +169,9 @@ def write(out: Path, name: str, result: dict[str, Any]) -> None:
     """Write the result as JSON, and its figure as one HTML file."""
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    figure(name, result["contenders"]).write_html(out / f"{name}.html", include_plotlyjs=True)
+    shown = figure(name, result["contenders"])
+    config = {"showSendToCloud": False, "displaylogo": False}
+    shown.write_html(out / f"{name}.html", include_plotlyjs=True, config=config)
 
 
 def figure(title: str, contenders: Mapping[str, Mapping[str, Any]]) -> go.Figure:

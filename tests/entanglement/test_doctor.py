@@ -1,6 +1,7 @@
 """The doctor: each of its checks passes on a sound model and fails when its own part is broken."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ HOOKS = "ablation by hooks = by plain transformers hooks"
 EDITS = "ablation without the bridge = by hooks"
 RESUMED = "ablation resumed from the clean residual = by hooks"
 AFTER = "after an ablation = before it"
+FINITE, ITEM, FULL = doctor.FINITE, doctor.ITEM, doctor.FULL
 
 
 @pytest.fixture
@@ -104,6 +106,27 @@ def leave_something_behind(monkeypatch, patient):
     monkeypatch.setattr(doctor, "ablate", careless)
 
 
+def leave_the_mlp_out(monkeypatch, patient):
+    """What is called full mode edits all that is written but what the MLPs write."""
+    full = doctor.full_ablation
+    monkeypatch.setattr(
+        doctor,
+        "full_ablation",
+        lambda model, unit: replace(full(model, unit), sites=("resid_pre", "attn_out")),
+    )
+
+
+def ask_of_nothing(monkeypatch, patient):
+    """The prompts of two items are the same."""
+    prompts = doctor.rating_prompts
+
+    def lost(*args):
+        group = prompts(*args)
+        return replace(group, tokens=(group.tokens[1], *group.tokens[1:]))
+
+    monkeypatch.setattr(doctor, "rating_prompts", lost)
+
+
 @pytest.mark.parametrize(
     ("plant", "broken"),
     [
@@ -112,6 +135,8 @@ def leave_something_behind(monkeypatch, patient):
         (change_the_plain_model, {PLAIN, HOOKS}),
         (drop_the_mask, {HOOKS, EDITS, RESUMED}),
         (forget_the_edit_over_what_is_shared, {EDITS}),
+        (leave_the_mlp_out, {FULL}),
+        (ask_of_nothing, {ITEM}),
         (resume_unedited, {RESUMED}),
     ],
 )
@@ -128,7 +153,7 @@ def test_doctor_finds_what_an_ablation_left_behind(patient, monkeypatch):
 
 def test_every_check_can_fail(patient):
     """The parametrisation above and the test below it name every check there is."""
-    named = {BATCHED, RIGHT, PLAIN, HOOKS, EDITS, RESUMED, AFTER}
+    named = {BATCHED, RIGHT, PLAIN, HOOKS, EDITS, RESUMED, AFTER, FINITE, ITEM, FULL}
     assert {check.name for check in examine(*patient)} == named
 
 
@@ -137,8 +162,10 @@ def test_doctor_passes_with_the_bundled_organism():
 
 
 def test_tolerance_follows_the_dtype(patient):
+    counted = {FINITE, ITEM, FULL}
     of = {
-        dtype: {each.tolerance for each in examine(*patient, dtype)} for dtype in doctor.TOLERANCE
+        dtype: {each.tolerance for each in examine(*patient, dtype) if each.name not in counted}
+        for dtype in doctor.TOLERANCE
     }
     assert of == {"float32": {1e-4}, "bfloat16": {0.1}, "float16": {0.02}}
 
@@ -148,6 +175,53 @@ def test_bfloat16_model_passes_within_its_own_tolerance(tiny_folder):
     patient = el.load(folder, dtype="bfloat16"), load_plain(folder, dtype="bfloat16")
     assert all(check.passed for check in examine(*patient, "bfloat16"))
     assert not all(check.passed for check in examine(*patient, "float32"))
+
+
+@pytest.mark.parametrize("place", ["lm_head", "model.layers.1.mlp.down_proj"])
+def test_model_without_finite_numbers_is_never_found_well(tiny_folder, place):
+    """Its log-probabilities are NaN, and its residuals too where the matrix is further down."""
+    folder = tiny_folder("qwen3")
+    patient = el.load(folder), load_plain(folder)
+    for each in patient:
+        hf_model = getattr(each, "original_model", each)
+        with torch.no_grad():
+            hf_model.get_submodule(place).weight[7] = float("nan")
+    (check,) = examine(*patient)
+    assert check.name == FINITE
+    assert not check.passed
+    assert check.difference == 9
+    assert str(check).startswith("FAIL")
+
+
+def test_what_a_model_is_refused_is_said_and_is_no_failure(patient, monkeypatch):
+    def refuse(model, unit):
+        raise el.EntangleError("nothing is removed")
+
+    monkeypatch.setattr(doctor, "full_ablation", refuse)
+    checks = {check.name: check for check in examine(*patient)}
+    assert checks[FULL].passed
+    assert str(checks[FULL]) == f"none  {FULL}: nothing is removed"
+
+
+def test_model_that_does_not_run_is_refused_in_a_sentence(patient, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("shape is invalid")
+
+    monkeypatch.setattr(doctor, "read_prompts", broken)
+    with pytest.raises(el.EntangleError, match="does not run: RuntimeError: shape is invalid"):
+        examine(*patient)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("which", ["log_probs", "resid"])
+@pytest.mark.parametrize("slow", [False, True])
+def test_difference_from_a_number_that_is_none_is_infinite(bad, which, slow):
+    """Whichever reading holds it, and in whichever of the two parts."""
+    zero = Reading(torch.zeros(2, 3), torch.zeros(2, 1, 4))
+    values = getattr(zero, which).clone()
+    values.view(-1)[-1] = bad
+    wrong = replace(zero, **{which: values})
+    assert largest_difference(*((zero, wrong) if slow else (wrong, zero))) == float("inf")
 
 
 @pytest.mark.parametrize(

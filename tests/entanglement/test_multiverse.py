@@ -257,7 +257,7 @@ def test_command_writes_beside_the_run_and_changes_nothing_in_it(
     assert all(path.read_bytes() == content for path, content in before.items())
     code, shown = call(run, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 2
-    assert "holds a multiverse" in shown.err
+    assert "holds another run" in shown.err
 
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "table", "changed"])

@@ -2,17 +2,23 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
+import entangle_lens as el
+from entangle_lens.results.staging import save_results, write_json
+
 ROOT = Path(__file__).parents[2]
+COLUMNS = ["pair", "fitted_under", "layer", "leak", "apparent", "accuracy", "repaired"]
 
 
 def run(script, *args, cwd):
@@ -35,6 +41,38 @@ def test_layer_sweep_does_the_whole_job(tmp_path):
     assert summary["verdict"]["moral_grammar"]["entangled"] == "entangled"
     assert (tmp_path / "sweep/report.html").exists()
     assert "seeming repair" in shown or "repaired" in shown
+
+
+def test_layer_sweep_never_loses_a_run_to_an_earlier_one(tmp_path, monkeypatch, capsys):
+    """Run twice, with a study that measures nothing: the second run gets a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["layer_sweep.py"])
+    table = pd.DataFrame(columns=COLUMNS, dtype=float)
+    done = []
+
+    def save(folder):
+        return save_results(folder, lambda stage: write_json(stage / "manifest.json", {}), "r", str)
+
+    def study(*_, **__):
+        done.append(1)
+        return SimpleNamespace(
+            plan=str, run=str, verdict=lambda: table, tables=lambda: {"layer_sweep": table},
+            save=save,
+        )  # fmt: skip
+
+    monkeypatch.setattr(el, "load", lambda *_: None, raising=False)
+    monkeypatch.setattr(el, "study", study, raising=False)
+    for _ in range(2):
+        runpy.run_path(str(ROOT / "experiments/layer_sweep.py"), run_name="__main__")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "layer_sweep", "layer_sweep-2",
+    ]  # fmt: skip
+    assert len(list(tmp_path.glob("runs/*/manifest.json"))) == 2
+    monkeypatch.setattr(sys, "argv", ["layer_sweep.py", "--out", "runs/layer_sweep"])
+    with pytest.raises(el.EntangleError, match="holds another run"):
+        runpy.run_path(str(ROOT / "experiments/layer_sweep.py"), run_name="__main__")
+    assert len(done) == 2
+    assert "report: " in capsys.readouterr().out
 
 
 def test_train_organisms_makes_six_that_load(tmp_path):

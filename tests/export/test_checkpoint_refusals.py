@@ -232,7 +232,7 @@ def test_output_folder_in_use_is_left_alone(source, basis_of, card, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(el.EntangleError, match="is there already"):
+    with pytest.raises(el.EntangleError, match="is not empty"):
         orthogonalise_checkpoint(source, out, basis_of(128), card=card)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 

@@ -120,13 +120,18 @@ def test_run_that_fails_while_saving_leaves_nothing(tmp_path, entangled_study, m
     assert (tmp_path / "run/manifest.json").exists()
 
 
-def test_manifest_is_written_last(tmp_path, entangled_study, monkeypatch):
-    written = []
-    real = rooms.write_json
-    monkeypatch.setattr(
-        rooms, "write_json", lambda path, value: (written.append(path.name), real(path, value))
-    )
-    entangled_study.save(tmp_path / "run")
-    stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.is_file()}
-    assert written[-1] == "manifest.json"
-    assert stamps["manifest.json"] == max(stamps.values())
+def test_manifest_is_written_after_all_data_and_the_page_after_it(
+    tmp_path, entangled_study, monkeypatch
+):
+    run, real = tmp_path / "run", rooms.render_report
+
+    def render(*args):
+        held = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+        assert {"manifest.json", "summary.json", "tables/ratings.parquet"} <= held
+        return real(*args)
+
+    monkeypatch.setattr(rooms, "render_report", render)
+    assert entangled_study.save(run).read_text()
+    stamps = {p.name: p.stat().st_mtime_ns for p in run.iterdir() if p.is_file()}
+    assert max(stamps, key=stamps.get) == "report.html"
+    assert stamps["manifest.json"] >= stamps["summary.json"]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import entangle_lens as el
 from entangle_lens.errors import EntangleError
-from entangle_lens.interventions import ablation
+from entangle_lens.interventions import ablation, applied
 from entangle_lens.models import info
 from entangle_lens.running import (
     Ablation,
@@ -17,6 +16,7 @@ from entangle_lens.running import (
     counted,
     decoded,
     generate_tokens,
+    generation,
 )
 
 N_NEW = 6
@@ -25,9 +25,9 @@ N_NEW = 6
 @pytest.fixture
 def endless(short, monkeypatch):
     """A model whose text does not end before it has to, and the same checkpoint unwrapped."""
-    hf_model = info(short[0]).plain
-    for config in (hf_model.generation_config, hf_model.config):
-        monkeypatch.setattr(config, "eos_token_id", None)
+    for hf_model in (info(short[0]).plain, short[0].original_model):
+        for config in (hf_model.generation_config, hf_model.config):
+            monkeypatch.setattr(config, "eos_token_id", None)
     return short
 
 
@@ -294,13 +294,72 @@ def test_edit_out_of_range_is_refused(short, ask, random_vector):
         generate_tokens(model, ask(model), edits=[Ablation(random_vector(model), (4,))])
 
 
-def test_generation_under_hooks_on_the_bridge_is_refused(short, ask, random_vector):
+@pytest.fixture
+def without_decoder(monkeypatch):
+    """Every model runs through the bridge, as many families do."""
+    monkeypatch.setattr(generation, "decoder_of", lambda model, sites=(): None)
+
+
+@pytest.mark.parametrize("budget", [None, 60])
+def test_generation_through_the_bridge_is_what_each_prompt_gives_alone(
+    endless, mixed, lively, random_vector, without_decoder, budget
+):
+    """In one batch and in several, prompts and new tokens edited."""
+    model, plain = endless
+    edits = [ablation(model, random_vector(model), layers=[0, 1, 2]), lively]
+    made = generate_tokens(model, mixed, edits=edits, max_new_tokens=N_NEW, tokens_per_batch=budget)
+    assert made == [greedily(plain, tokens, edits) for tokens in mixed.tokens]
+    assert len({token for each in made for token in each}) > 2
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_generation_through_the_bridge_ends_before_the_end_token(
+    endless, mixed, lively, monkeypatch, without_decoder
+):
+    model, plain = endless
+    whole = generate_tokens(model, mixed, max_new_tokens=N_NEW, edits=[lively])
+    said = [token for each in whole for token in each]
+    end = max(set(said), key=said.count)
+    monkeypatch.setattr(model.original_model.generation_config, "eos_token_id", end)
+    made = generate_tokens(model, mixed, max_new_tokens=N_NEW, edits=[lively])
+    assert made == [greedily(plain, tokens, [lively], {end}) for tokens in mixed.tokens]
+    assert made != whole
+
+
+@pytest.mark.parametrize("family", ["qwen3"])
+def test_samples_through_the_bridge_depend_on_the_seed(endless, ask, without_decoder):
+    model, _ = endless
+
+    def sampled(seed):
+        return generate_tokens(model, ask(model), max_new_tokens=N_NEW, temperature=5.0, seed=seed)
+
+    assert sampled(0) == sampled(0)
+    assert sampled(0) != sampled(1)
+
+
+def test_generation_under_hooks_on_the_bridge_is_generation_under_the_edit(endless, mixed, lively):
+    model, _ = endless
+    with applied(model, [lively]):
+        hooked = generate_tokens(model, mixed, max_new_tokens=N_NEW)
+    assert hooked == generate_tokens(model, mixed, max_new_tokens=N_NEW, edits=[lively])
+
+
+@pytest.mark.parametrize("family", ["qwen3"])
+def test_text_longer_than_the_context_is_refused_before_it_is_made(short, monkeypatch):
     model, _ = short
-    with el.ablate(model, random_vector(model), layers=1):
-        with pytest.raises(EntangleError, match=r"model\.generate"):
-            generate_tokens(model, ask(model))
-        model.forward(torch.tensor([[1, 2]]))  # the intervention has to fire once
-    assert len(generate_tokens(model, ask(model), max_new_tokens=1)) == 7
+    monkeypatch.setattr(generation, "each_batch", None)
+    group = PromptGroup(((1, 7, 8), (1,) * 500))
+    with pytest.raises(EntangleError, match=r"500 tokens and 64 new ones .* which is 512 tokens"):
+        generate_tokens(model, group)
+
+
+@pytest.mark.parametrize("family", ["qwen3"])
+def test_edit_of_no_layer_and_prompt_without_a_token_are_refused(short, ask, random_vector):
+    model, _ = short
+    with pytest.raises(EntangleError, match="names no layer"):
+        generate_tokens(model, ask(model), edits=[Ablation(random_vector(model), ())])
+    with pytest.raises(EntangleError, match="prompt 2 of 2 has no token"):
+        generate_tokens(model, PromptGroup(((1, 7), ())))
 
 
 @pytest.mark.parametrize("family", ["qwen3"])

@@ -1,5 +1,6 @@
 """What a tokenizer makes of items: unknown words, control tokens, foreign and too many tokens."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -71,7 +72,7 @@ def test_share_of_unknown_words_is_counted(model):
 def test_unknown_words_are_a_warning_and_then_an_error(model):
     assert check_words(model, KNOWN) is None
     warning = check_words(model, [*KNOWN, "you carried the old kitchen ."])
-    assert "does not know 6% of the items' tokens ('kitchen')" in warning
+    assert "does not know 6% of the texts' tokens ('kitchen')" in warning
     with pytest.raises(EntangleError, match="at most 20% may be unknown") as refused:
         check_words(model, ["you stole my soup from the old kitchen ."])
     assert "does not know 44%" in str(refused.value)
@@ -86,7 +87,7 @@ def test_organism_knows_its_stimuli_and_not_those_of_another_world():
         assert unknown_share(organism, item_set.texts) == 0
     assert unknown_share(organism, own.neutral) == 0
     for item_set in load_stimuli("goods").items.values():
-        with pytest.raises(EntangleError, match="of the items' tokens"):
+        with pytest.raises(EntangleError, match="of the texts' tokens"):
             check_words(organism, item_set.texts)
 
 
@@ -202,7 +203,7 @@ def test_text_of_which_no_token_is_made_is_refused(model):
 def test_tokenizer_with_more_tokens_than_the_model_is_refused(model, make):
     """As one that was given a token after training; the embedding ends before it."""
     tokenizer = info(model).tokenizer
-    bigger = type(tokenizer).from_pretrained(info(model).name)
+    bigger = copy.deepcopy(tokenizer)
     bigger.add_tokens(["kitchen"])
     assert MAKERS[make](using(model, bigger), KNOWN).tokens == MAKERS[make](model, KNOWN).tokens
     message = str(_refused(MAKERS[make], model, [*KNOWN, "i swept the kitchen ."]))

@@ -117,15 +117,6 @@ def test_too_few_scenarios_are_refused(folder):
     assert any("3 scenarios and needs 8" in str(each) for each in check_stimuli(folder))
 
 
-def test_peoples_ratings_are_read_and_checked(folder):
-    ids = pd.read_csv(folder / "items.csv")["item_id"]
-    human = pd.DataFrame({"item_id": ids, "value": "moral", "mean": 5.0, "se": 0.2, "n": 30})
-    human.to_csv(folder / "human.csv", index=False)
-    assert len(el.load_stimuli(folder).human) == len(ids)
-    spoil(folder, "human", 4, "item_id", "nobody")
-    assert any("'nobody' is no item" in str(each) for each in check_stimuli(folder))
-
-
 @pytest.mark.parametrize(
     ("text", "ratings"), [("1:9", range(1, 10)), ("-10:10", range(-10, 11)), ("0:3", range(4))]
 )

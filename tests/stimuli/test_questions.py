@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import entangle_lens as el
+from entangle_lens.stimuli import ContrastSet
 from entangle_lens.stimuli.tables import VALUES
 
 GOODS = el.load_stimuli("goods")
@@ -88,6 +89,12 @@ def test_stimuli_are_frozen():
     for value, name in ((el.Scale(), "low"), (GOODS.questions[0], "value"), (GOODS, "name")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, name, 0)
+
+
+def test_thinned_keeps_pairs_spread_over_the_table_with_both_their_poles():
+    pairs = ContrastSet("moral", "fit", ("a", "b", "c"), ("x", "y", "z"))
+    assert pairs.thinned(2) == ContrastSet("moral", "fit", ("a", "c"), ("x", "z"))
+    assert pairs.thinned(9) == pairs.thinned(None) == pairs
 
 
 def test_pairs_differ_and_no_sentence_is_used_twice():

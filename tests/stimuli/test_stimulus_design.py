@@ -128,6 +128,15 @@ def test_value_and_control_without_a_question_are_refused(folder, edit, value):
         ("From {low} up.", "must name the ends"),
         ("From {low} to {high}, {name}.", "must name the ends"),
         ("From {low} to {high}, { mean.", "stray brace"),
+        ("From {low:s} to {high}.", "without a format"),
+        ("From {low!x} to {high}.", "without a format"),
+        ("From {low:zzz} to {high}.", "without a format"),
+        ("From {low} to {high:>999999999}.", "without a format"),
+        ("From {low} to {high:{low}}.", "without a format"),
+        ("From {low.real} to {high}.", "must name the ends"),
+        ("From {low[0]} to {high}.", "must name the ends"),
+        ("From {low} to {high}{}.", "must name the ends"),
+        ("From {low} to {0}{high}.", "must name the ends"),
     ],
 )
 def test_instruction_that_cannot_be_filled_in_is_refused(folder, edit, instruction, expected):
@@ -151,28 +160,21 @@ def test_id_that_stands_twice_is_refused(folder, edit, table, column):
     assert "stands already in row 3" in problem
 
 
-def write_people(folder, **changes):
-    ids = pd.read_csv(folder / "items.csv")["item_id"][:2]
-    people = pd.DataFrame({"item_id": ids, "value": "moral", "mean": "5", "se": ".2", "n": "9"})
-    people.assign(**changes).to_csv(folder / "human.csv", index=False)
-
-
-def test_people_are_optional(folder):
-    assert el.load_stimuli(folder).human is None
-    write_people(folder)
-    assert el.load_stimuli(folder).human["mean"].tolist() == [5.0, 5.0]
-
-
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("lost", "expected"),
     [
-        ({"item_id": "mg_good_01_1"}, "human.csv row 3, column item_id"),
-        ({"value": ["moral", "joy"]}, "human.csv row 3, column value: unknown level 'joy'"),
-        ({"mean": ["5", "high"]}, "human.csv row 3, column mean: 'high' is not a number"),
-        ({"se": ["", ".2"]}, "human.csv row 2, column se: '' is not a number"),
+        ([("moral", "low")], "phrases.csv: has no low phrases for 'moral'; it needs both"),
+        (
+            [("grammar", "low"), ("grammar", "high")],
+            "phrases.csv: has no high and no low phrases for 'grammar'; it needs both",
+        ),
     ],
 )
-def test_peoples_ratings_that_cannot_be_are_refused(folder, changes, expected):
-    write_people(folder, **changes)
-    (problem,) = said(folder)
-    assert problem.startswith(expected)
+def test_phrases_without_a_pole_are_refused(folder, edit, lost, expected):
+    def keep(phrases):
+        return phrases[
+            [each not in lost for each in zip(phrases["value"], phrases["pole"], strict=True)]
+        ]
+
+    edit("phrases", keep)
+    assert said(folder) == [expected]

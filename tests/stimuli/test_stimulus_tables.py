@@ -116,7 +116,7 @@ def test_text_of_another_encoding_is_refused(folder):
     path = folder / "neutral.csv"
     path.write_bytes(path.read_text().replace("rainbow", "caf\xe9").encode("latin-1"))
     assert len(said(folder)) == 1
-    assert said(folder)[0].startswith("neutral.csv: is not UTF-8 text")
+    assert said(folder)[0].startswith("neutral.csv line 2: is not UTF-8 text")
 
 
 def test_other_separator_is_refused_with_what_was_read_and_what_is_needed(folder):
@@ -152,3 +152,105 @@ def test_empty_cells_behind_the_last_column_are_left_alone(folder):
     path = folder / "neutral.csv"
     path.write_text("\n".join(f"{line},," for line in path.read_text().splitlines()) + "\n")
     assert said(folder) == []
+
+
+TABLE_NAMES = [name for name in TABLES if name != "human"]
+
+
+@pytest.mark.parametrize("table", TABLE_NAMES)
+def test_stray_quotation_mark_is_refused_with_its_line_in_every_table(folder, table):
+    path = folder / f"{table}.csv"
+    header, first, *rest = path.read_text(encoding="utf-8").splitlines()
+    cells = first.split(",")
+    cells[1] = f'"{cells[1]}'
+    path.write_text("\n".join([header, ",".join(cells), *rest]) + "\n", encoding="utf-8")
+    problems = said(folder)
+    assert problems[0].startswith(f"{table}.csv line 2: ")
+    assert "quotation mark" in problems[0]
+    with pytest.raises(el.EntangleError, match=rf"{table}\.csv line 2"):
+        el.load_stimuli(folder)
+
+
+def test_cell_beyond_the_limit_is_refused_with_its_line(folder):
+    rewrite(folder, "neutral", "What is the difference", "a" * 140_000)
+    assert said(folder) == [
+        "neutral.csv line 3: a cell of more than 131,072 letters begins here; a quotation mark may "
+        "be open that should be closed"
+    ]
+
+
+def test_long_cell_is_cut_in_the_sentence_about_it(folder, edit):
+    edit("controls", lambda table: table.assign(number=["9" * 100_000 + "x", *table.number[1:]]))
+    (problem,) = said(folder)
+    assert len(problem) < 150
+    assert problem.endswith("...' is not a number")
+
+
+def test_zero_byte_is_refused_with_its_line(folder):
+    rewrite(folder, "neutral", "What is the difference", "What is\0the difference")
+    assert said(folder)[0].startswith("neutral.csv line 3: holds a zero byte")
+
+
+CONTROLS = [("items", "text", each) for each in ("\x1b", "\x07", "\x08", "\x7f", "\x9b")]
+PLACES = [
+    ("items", "item_id"),
+    ("contrasts", "positive"),
+    ("questions", "instruction"),
+    ("questions", "answer_prefix"),
+    ("neutral", "text"),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "character"), [*CONTROLS, *((*place, "\x1b") for place in PLACES)]
+)
+def test_control_character_is_refused_with_its_cell_and_shown_as_escape(
+    folder, edit, table, column, character
+):
+    def put(frame):
+        frame.loc[0, column] = f"a{character}{frame.loc[0, column]}"
+
+    edit(table, put)
+    problems = said(folder)
+    assert (
+        f"{table}.csv row 2, column {column}: holds the control character {character!r}"
+        in (problems[0])
+    )
+    assert character not in "".join(problems)
+
+
+def test_line_breaks_and_tabs_inside_a_text_are_text(folder, edit):
+    """The control."""
+    edit("neutral", lambda table: table.assign(text=["one\ttwo\nthree", *table.text[1:]]))
+    assert said(folder) == []
+    assert el.load_stimuli(folder).neutral[0] == "one\ttwo\nthree"
+
+
+@pytest.mark.parametrize("cell", ["\x1b[2Jvil", "\x1b]0;pwn\x07"])
+def test_header_that_would_steer_a_terminal_is_shown_as_escapes(folder, cell):
+    rewrite(folder, "neutral", "prompt_id,text", f"prompt_id,{cell}")
+    (problem,) = said(folder)
+    assert "lacks column text" in problem
+    assert "\x1b" not in problem
+    assert "\\x1b" in problem
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 300, "a\0b"])
+def test_name_that_is_no_folder_is_refused(name):
+    with pytest.raises(el.EntangleError, match="neither a folder nor a bundled name"):
+        el.load_stimuli(name)
+
+
+def test_stimuli_of_another_type_are_refused(without_type_checks):
+    with pytest.raises(el.EntangleError, match="of type int"):
+        el.load_stimuli(3)
+
+
+def test_problems_are_counted_in_plain_english(folder):
+    rewrite(folder, "neutral", "prompt_id,text", "prompt_id,words")
+    rewrite(folder, "controls", "control_id", "number")
+    with pytest.raises(el.EntangleError, match=r"\(and 1 more problem\)"):
+        el.load_stimuli(folder)
+    rewrite(folder, "phrases", "pole", "side")
+    with pytest.raises(el.EntangleError, match=r"\(and 2 more problems\)"):
+        el.load_stimuli(folder)

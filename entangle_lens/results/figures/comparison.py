@@ -20,6 +20,7 @@ from entangle_lens.results.figures.style import (
     TITLES,
     styled,
 )
+from entangle_lens.text import figure_text
 
 _COLOURS = {
     "repaired": GREEN,
@@ -38,7 +39,7 @@ def pareto(table: pd.DataFrame) -> go.Figure:
     of the two: the scale on which an intervention that empties the ratings is at 1.
     """
     pairs = list(dict.fromkeys(table["pair"]))
-    titles = [TITLES.get(pair, pair) for pair in pairs]
+    titles = [TITLES.get(pair, figure_text(pair)) for pair in pairs]
     figure = make_subplots(cols=len(pairs), subplot_titles=titles, horizontal_spacing=0.1)
     named: set[str] = set()
     for column, pair in enumerate(pairs, start=1):
@@ -53,7 +54,7 @@ def pareto(table: pd.DataFrame) -> go.Figure:
             controls = some["method"].isin(CONTROLS)
             figure.add_scatter(
                 x=damage[some.index], y=left[some.index], mode="markers", name=str(word),
-                text=some["method"] + ", " + some["setting"],
+                text=(some["method"] + ", " + some["setting"]).map(figure_text),
                 hovertemplate="%{text}<br>damage %{x:.2f}, leak left %{y:.2f}<extra></extra>",
                 marker={
                     "color": _COLOURS.get(str(word), GREY), "size": 11,
@@ -74,12 +75,13 @@ def leakage_figure(leakage: pd.DataFrame) -> go.Figure:
     """Draw r(design level, rating) under every intervention: rows methods, columns questions."""
     pairs = list(dict.fromkeys(leakage["pair"]))
     figure = make_subplots(
-        cols=len(pairs), subplot_titles=[TITLES.get(pair, pair) for pair in pairs],
+        cols=len(pairs), subplot_titles=[TITLES.get(pair, figure_text(pair)) for pair in pairs],
         shared_yaxes=True, horizontal_spacing=0.04,
     )  # fmt: skip
     for column, pair in enumerate(pairs, start=1):
         rows = leakage[leakage["pair"] == pair]
-        across = rows["level"] + " level,<br>" + rows["question"] + " rating"
+        level, question = (rows[name].map(figure_text) for name in ("level", "question"))
+        across = level + " level,<br>" + question + " rating"
         grid = rows.assign(across=across).pivot(index="method", columns="across", values="r")
         grid = grid.loc[list(dict.fromkeys(rows["method"]))[::-1], list(dict.fromkeys(across))]
         figure.add_heatmap(

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from entangle_lens.entanglement.multiverse import LEVEL, Curve, MultiverseFindings
 from entangle_lens.entanglement.universes import CHOICES
 from entangle_lens.results.figures.style import BLUE, GREY, INK, ORANGE, PALE, RED, TITLES, styled
+from entangle_lens.text import figure_text
 
 _KINDS = (
     ("p < .05", BLUE, "rgba(47,111,222,0.25)"),
@@ -53,7 +54,7 @@ def specification_curve(curve: Curve, universes: pd.DataFrame) -> go.Figure:
     _default(figure, curve, drawn)
     _choices(figure, drawn, rows)
     styled(figure, height=_CURVE_HEIGHT + lower + 150)
-    title = TITLES.get(curve.pair, curve.pair.replace("_", " and "))
+    title = TITLES.get(curve.pair, figure_text(curve.pair.replace("_", " and ")))
     shown = f", {len(drawn):,} of them drawn" if len(drawn) < len(universes) else ""
     figure.update_layout(
         title=f"{title}, {curve.measure}: {curve.n_universes:,} universes{shown}",
@@ -177,14 +178,17 @@ def _choices(figure: go.Figure, universes: pd.DataFrame, rows: list[tuple[str, s
 
 
 def _label(choice: str, option: str, default: pd.DataFrame) -> str:
-    text = f"{choice.replace('_', ' ')}: {option}"
+    text = figure_text(f"{choice.replace('_', ' ')}: {option}")
     is_default = len(default) > 0 and str(default.iloc[0][choice]) == option
     return f"<b>{text}</b>" if is_default else text
 
 
 def _said(universes: pd.DataFrame) -> list[str]:
     return [
-        "<br>".join(f"{choice.replace('_', ' ')}: {option}" for choice, option in
-                    zip(CHOICES, options, strict=True) if option)
+        "<br>".join(
+            figure_text(f"{choice.replace('_', ' ')}: {option}")
+            for choice, option in zip(CHOICES, options, strict=True)
+            if option
+        )
         for options in universes[list(CHOICES)].itertuples(index=False)
-    ]  # fmt: skip
+    ]

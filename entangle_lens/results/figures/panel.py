@@ -9,7 +9,16 @@ from plotly.subplots import make_subplots
 
 from entangle_lens.panel.analysis import pair
 from entangle_lens.panel.findings import PanelFindings, RaterFinding
-from entangle_lens.results.figures.style import BLUE, GREY, INK, ORANGE, PALE, error_bars, styled
+from entangle_lens.results.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    error_bars,
+    hover_text,
+    styled,
+)
 from entangle_lens.results.panel_tables import estimate_text
 from entangle_lens.statistics import Estimate
 from entangle_lens.text import figure_text, p_equation
@@ -150,7 +159,7 @@ def rated_items(findings: PanelFindings) -> go.Figure:
             mode="markers",
             marker={"size": 8, "color": BLUE, "opacity": 0.6},
             text=[
-                figure_text(f"{text} (scenario {findings.scenarios.of_item[item]})")
+                hover_text(f"{text} (scenario {findings.scenarios.of_item[item]})")
                 for text, item in zip(texts, known, strict=True)
             ],
             hovertemplate="%{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",

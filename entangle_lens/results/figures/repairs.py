@@ -25,6 +25,7 @@ from entangle_lens.results.figures.style import (
     styled,
     unread_legend,
 )
+from entangle_lens.text import figure_text
 
 _SYMBOLS = {
     "repaired": "circle",
@@ -185,7 +186,7 @@ def side_effects(findings: Findings) -> go.Figure:
                     x=labels,
                     y=values,
                     mode="markers",
-                    name=f"{TITLES[name]}: {kind}",
+                    name=figure_text(f"{TITLES[name]}: {kind}"),
                     marker={"size": 11, "color": COLOURS[name], "symbol": symbol},
                 ),
                 row=1,

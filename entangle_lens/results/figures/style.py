@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
+
+from entangle_lens.text import figure_text
 
 INK, GREY, PALE = "#1f2933", "#7b8794", "#cbd2d9"
 BLUE, ORANGE, GREEN, RED = "#2f6fde", "#d9730d", "#2f855a", "#c53030"
@@ -12,7 +15,10 @@ COLOURS = {"moral_grammar": BLUE, "moral_economic": ORANGE}
 TITLES = {"moral_grammar": "moral and grammatical", "moral_economic": "moral and economic"}
 FONT = {"family": "Inter, Helvetica, Arial, sans-serif", "size": 14, "color": INK}
 
-
+# Plotly's own buttons include one that uploads the figure, and every text in it, to its makers.
+# The layout goes wherever the figure goes: into a notebook, a file, or another program.
+UNWANTED_BUTTONS = ("sendChartToCloud", "select2d", "lasso2d", "autoScale2d")
+_LINE, _MOST_LINES = 80, 8
 UNREAD = "hollow and pale: a direction does not read its value there (AUC below .8)"
 
 
@@ -38,6 +44,12 @@ def unread_legend() -> go.Scatter:
     return go.Scatter(x=[None], y=[None], mode="markers", name=UNREAD, marker=marker)
 
 
+def hover_text(text: str) -> str:
+    """Return text from a file as a figure shows it at the pointer: as it is, in short lines."""
+    lines = textwrap.wrap(text, _LINE, max_lines=_MOST_LINES, placeholder=" ...")
+    return "<br>".join(map(figure_text, lines))
+
+
 def error_bars(rows: list[tuple[float, float, float]]) -> dict[str, object]:
     """Return plotly error bars from (value, low, high) rows."""
     return {
@@ -59,6 +71,7 @@ def styled(figure: go.Figure, *, height: int, legend: bool = True) -> go.Figure:
         showlegend=legend,
         legend={"orientation": "h", "yanchor": "top", "y": -0.18},
         margin={"l": 60, "r": 30, "t": 60, "b": 60},
+        modebar={"remove": list(UNWANTED_BUTTONS)},
     )
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
