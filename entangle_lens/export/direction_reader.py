@@ -185,11 +185,11 @@ def _quality(known: Any, row: int) -> Quality:
     """Return the quality; what was not measured is None or NaN."""
     if not isinstance(known, dict) or not set(_ALWAYS) <= set(known):
         raise EntangleError(f"its direction {row} does not say all of {', '.join(_ALWAYS)}")
-    numbers = [known.get(name) for name in _MEASURES]
-    if not all(each is None or type(each) in (int, float) for each in numbers):
+    numbers = {name: known[name] for name in _MEASURES if name in known}
+    if not all(each is None or type(each) in (int, float) for each in numbers.values()):
         raise EntangleError(f"the quality of its direction {row} is not in numbers")
     try:
-        return Quality(*(math.nan if each is None else float(each) for each in numbers))
+        return Quality(**{k: math.nan if v is None else float(v) for k, v in numbers.items()})
     except OverflowError:
         raise EntangleError(f"the quality of its direction {row} is not in numbers") from None
 
