@@ -39,7 +39,7 @@ def figures_html(figures: Mapping[str, go.Figure]) -> dict[str, Markup]:
             div_id=f"figure-{name}",
             config=CONFIG,
         )
-        rendered[name] = Markup(html)
+        rendered[name] = Markup(f'<div class="scroll">{html}</div>')
     return rendered
 
 
