@@ -22,7 +22,9 @@ def own(tmp_path):
 
 
 def test_study_runs_without_any_optional_table_and_writes_its_report(mini_study, own, tmp_path):
-    study = mini_study(stimuli=without(own, OPTIONAL), layers=(2,), n_random=5, n_scenarios=9, n_pairs=8)
+    study = mini_study(
+        stimuli=without(own, OPTIONAL), layers=(2,), n_random=5, n_scenarios=9, n_pairs=8
+    )
     report = study.run(progress=False).save(tmp_path / "run")
     assert report.is_file()
     for finding in study.findings.pairs.values():
