@@ -98,7 +98,7 @@ def measure_repair(
     )
 
 
-def judge_repair(repair: Repair, entangled: Judgement, n_layers: int) -> Judgement:
+def judge_default_ablation(repair: Repair, entangled: Judgement, n_layers: int) -> Judgement:
     """Return the verdict on the default ablation, or why there is none, of a model of n_layers."""
     if repair.after is not None and repair.after.judgement is not None:
         return repair.after.judgement

@@ -22,7 +22,7 @@ from entangle_lens.entanglement.reliability import Reliability, measure_reliabil
 from entangle_lens.entanglement.repair import (
     MAIN_ARMS,
     Repair,
-    judge_repair,
+    judge_default_ablation,
     measure_repair,
 )
 from entangle_lens.entanglement.residual import (
@@ -82,7 +82,7 @@ class Finding:
 class Findings:
     """The results of a study: one finding a pair of values, and all fitted directions.
 
-    ``plan`` is what was to be run at most, ``cost`` what was run, ``prompting`` how was asked.
+    ``plan`` is what was to be run at most, ``cost`` what was run, ``prompting`` how it was asked.
     """
 
     pairs: dict[str, Finding]
@@ -262,7 +262,7 @@ def _study_pair(session: _Session, secondary: str) -> Finding:
         repair,
         _side_effects(session, repair),
         behaviour.judgement,
-        judge_repair(repair, behaviour.judgement, n_layers),
+        judge_default_ablation(repair, behaviour.judgement, n_layers),
         tuple(count_tokens(model, item_set.texts)),
     )
 

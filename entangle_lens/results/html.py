@@ -39,12 +39,15 @@ def figures_html(figures: Mapping[str, go.Figure]) -> dict[str, Markup]:
             div_id=f"figure-{name}",
             config=CONFIG,
         )
-        rendered[name] = Markup(html)
+        rendered[name] = Markup(f'<div class="scroll">{html}</div>')
     return rendered
 
 
 def table_html(table: pd.DataFrame, kind: str = "") -> Markup:
     """Render a table whose cells are text or numbers; ``kind`` is its class."""
-    html = table.to_html(index=False, border=0, na_rep="", classes=kind or None)
-    html = html.replace("\\n", "\n")  # pandas writes a line break as backslash and n
+    texts = table.select_dtypes(exclude="number").columns
+    as_they_are = dict.fromkeys(texts, str)  # else pandas writes a line break as backslash and n
+    html = table.to_html(
+        index=False, border=0, na_rep="", classes=kind or None, formatters=as_they_are
+    )
     return Markup(f'<div class="scroll">{html}</div>')

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from entangle_lens.entanglement.evidence import gather_evidence
 from entangle_lens.entanglement.multiverse import explore
 from entangle_lens.entanglement.study import Findings
-from entangle_lens.entanglement.verdict import RULE
+from entangle_lens.entanglement.verdict import RULE, Judgement
 from entangle_lens.models import ModelInfo
 from entangle_lens.results.figures.study import all_figures
 from entangle_lens.results.figures.style import TITLES
@@ -42,7 +42,7 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
                 "entangled": each.entangled.word.capitalize(),
                 "entangled_reason": each.entangled.reason,
                 "repaired": each.repaired.headline,
-                "repaired_reason": _sentence(each.repaired.reason),
+                "repaired_reason": _sentence(_without_cost(each.repaired)),
                 "cost": [_sentence(cost) for cost in each.repaired.price.sentences],
                 "warnings": each.reliability.warnings,
                 "not_known": each.reliability.not_known,
@@ -66,6 +66,14 @@ def render_report(findings: Findings, about: ModelInfo, manifest: dict[str, Any]
         },
         rule=RULE,
     )
+
+
+def _without_cost(judgement: Judgement) -> str:
+    """Return the reason of a judgement without what the card says above it."""
+    parts = judgement.reason.split("; ")
+    costs = "; ".join(judgement.price.sentences)
+    kept = [part for part in parts if part not in costs]
+    return "; ".join(kept or parts)
 
 
 def _sentence(text: str) -> str:
@@ -95,7 +103,7 @@ def _repairs(table: pd.DataFrame) -> dict[str, Markup]:
 def _repair(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"ablation": table["ablation"] + "\n" + table["description"]})
     shown["judged"] = table["repaired"] + table["cost"].map(
-        lambda cost: f"; {cost}" if cost else ""
+        lambda cost: f"\n{cost}" if cost else ""
     )
     for figure in _SHOWN_IN_REPAIR:
         shown[figure.replace("_", " ")] = _with_interval(

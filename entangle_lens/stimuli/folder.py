@@ -102,6 +102,8 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
     yield from _question_problems(tables)
     if "phrases" in tables:
         yield from _phrase_problems(tables["phrases"])
+    if "controls" in tables:
+        yield from _control_problems(tables["controls"])
     known = set(items["item_id"])
     if "human" in tables:
         yield from duplicate_problems(PEOPLE, tables["human"], ["item_id", "value"])
@@ -197,6 +199,21 @@ def _phrase_problems(phrases: pd.DataFrame) -> Iterator[Problem]:
         if lacking:
             message = f"has no {' and no '.join(lacking)} phrases for {value!r}; it needs both"
             yield Problem("phrases.csv", message)
+            continue
+        high, low = (
+            set(phrases.loc[(phrases["value"] == value) & (phrases["pole"] == pole), "phrase"])
+            for pole in ("high", "low")
+        )
+        if high == low:
+            message = f"has the same high and low phrases for {value!r}, which tell nothing apart"
+            yield Problem("phrases.csv", message)
+
+
+def _control_problems(controls: pd.DataFrame) -> Iterator[Problem]:
+    for name, rows in controls.groupby("set", sort=False):
+        if rows["number"].astype(float).nunique() < 2:
+            message = f"set {shown(str(name))} has one number, and needs two that differ"
+            yield Problem("controls.csv", message)
 
 
 def _build(folder: Path, tables: Tables) -> Stimuli:

@@ -8,7 +8,7 @@ import torch
 
 import entangle_lens as el
 from entangle_lens.entanglement.askable import check_askable, describe_prompting
-from entangle_lens.entanglement.repair import judge_repair
+from entangle_lens.entanglement.repair import judge_default_ablation
 from entangle_lens.entanglement.verdict import Judgement
 from entangle_lens.models import info
 from entangle_lens.results.repair_checkpoint import repair
@@ -90,7 +90,7 @@ def studied(mini_study):
     return mini_study(layers=(5,)).run(progress=False)
 
 
-def test_manifest_and_report_say_how_was_asked(studied, tmp_path):
+def test_manifest_and_report_say_how_the_model_was_asked(studied, tmp_path):
     about = info(studied.model)
     given_up = ("3 of 6 layers", "the ablations of other values' directions")
     findings = replace(studied.findings, plan=replace(studied.plan(), given_up=given_up))
@@ -128,7 +128,7 @@ def test_layers_that_were_not_measured_are_not_said_to_be_invalid(studied):
     assert "none of the layers that were measured (5 of 0 to 5)" in found.repaired.reason
     with pytest.raises(el.EntangleError, match=r"no layer of those measured \(5\)"):
         _ = studied.directions["moral", "grammar"]
-    whole = judge_repair(found.repair, Judgement("entangled", ""), n_layers=1)
+    whole = judge_default_ablation(found.repair, Judgement("entangled", ""), n_layers=1)
     assert "is valid at no layer under the grammar question" in whole.reason
-    nothing = judge_repair(found.repair, Judgement("not entangled", ""), n_layers=6)
+    nothing = judge_default_ablation(found.repair, Judgement("not entangled", ""), n_layers=6)
     assert nothing.word == "nothing to repair"

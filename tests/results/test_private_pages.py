@@ -16,6 +16,7 @@ from entangle_lens.models import info
 from entangle_lens.results.comparison import InterventionComparison
 from entangle_lens.results.figures.multiverse import specification_curve
 from entangle_lens.results.figures.style import hover_text, styled
+from entangle_lens.results.html import table_html
 from entangle_lens.results.multiverse_folder import render_multiverse
 from entangle_lens.results.report import render_report
 from entangle_lens.results.run_folder import make_manifest
@@ -193,6 +194,13 @@ def test_options_of_a_multiverse_are_shown_as_they_are(study):
     held = list(strings(shown, {"template"}))
     assert any(ESCAPED in each for each in held)
     assert not any(tag in each for each in held for tag in RAW)
+
+
+def test_cell_of_a_table_keeps_its_line_breaks_and_its_backslashes():
+    table = pd.DataFrame({"text": ["C:\\new\nline", None, "<b>"], "r": [0.5, float("nan"), 1.0]})
+    html = table_html(table)
+    for cell in ("<td>C:\\new\nline</td>", "<td>&lt;b&gt;</td>", "<td>0.5</td>", "<td></td>"):
+        assert cell in html
 
 
 def test_long_text_is_shown_at_the_pointer_in_short_lines_and_cut():

@@ -7,6 +7,7 @@ from markupsafe import escape
 
 from entangle_lens.entanglement.verdict import RULE
 from entangle_lens.results.figures.study import all_figures
+from entangle_lens.results.figures.style import marks
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,45 @@ def test_report_says_under_each_ablation_what_was_ablated_and_beside_it_the_verd
     for finding in entangled_study.findings.pairs.values():
         for outcome in finding.repair.outcomes:
             cell = f"<td>{outcome.name}\n{outcome.description}</td>"
-            assert f"{cell}\n      <td>{outcome.judgement.word}" in html
+            judgement = outcome.judgement
+            said = "\n".join([judgement.word, "; ".join(judgement.price.sentences)]).strip()
+            assert f"{cell}\n      <td>{escape(said)}</td>" in html
+
+
+def test_card_says_what_the_repair_cost_once(html, entangled_study):
+    cards = html[html.index('<div class="cards">') : html.index("<h2>")]
+    for finding in entangled_study.findings.pairs.values():
+        assert finding.repaired.price.sentences
+        for sentence in finding.repaired.price.sentences:
+            said = str(escape(sentence[:1].upper() + sentence[1:]))
+            assert cards.count(f"{said}.") == 1
+            assert cards.lower().count(said.lower()) == 1
+        assert "ratings intact" in cards
+
+
+@pytest.mark.parametrize("name", ["layers", "layer_sweep"])
+def test_marks_where_a_direction_does_not_read_its_value_are_hollow_and_say_so(
+    entangled_study, name
+):
+    figure = entangled_study.figures()[name]
+    colours = [trace.marker.color for trace in figure.data if isinstance(trace.marker.color, tuple)]
+    hollow = [[colour == "white" for colour in each] for each in colours]
+    assert any(map(any, hollow))
+    assert not all(map(all, hollow))
+    shown = [trace for trace in figure.data if trace.showlegend is not False]
+    assert any(trace.name.startswith("hollow and pale") for trace in shown)
+    assert all(tuple(trace.x) == (None,) for trace in shown)
+    if name == "layers":
+        reads = [each.residual.reads for each in entangled_study.findings.pairs.values()]
+        expected = [(~each).tolist() for each in reads]
+        assert all(each in expected for each in hollow)
+
+
+def test_marks_keep_their_shape_and_are_filled_where_a_direction_reads_its_value():
+    found = marks("#123456", [True, False], ["circle", "square"], size=9)
+    assert found["symbol"] == ["circle", "square"]
+    assert found["color"] == ["#123456", "white"]
+    assert found["line"]["color"][0] == "#123456" != found["line"]["color"][1]
 
 
 def test_report_escapes_what_users_name(entangled_study, monkeypatch):

@@ -214,5 +214,5 @@ def test_sweep_takes_every_edit(tiny_folder, random_vector, ask, renormalised):
 
 def test_edit_of_no_layer_is_refused(tiny_folder, random_vector, ask):
     model = el.load(tiny_folder("qwen3"))
-    with pytest.raises(el.EntangleError, match="an edit names no layer"):
+    with pytest.raises(el.EntangleError, match="names no layer"):
         read_ablated(model, ask(model), [Ablation(random_vector(model, 1), ())])

@@ -160,6 +160,25 @@ def test_id_that_stands_twice_is_refused(folder, edit, table, column):
     assert "stands already in row 3" in problem
 
 
+def test_phrases_that_tell_nothing_apart_are_refused(folder, edit):
+    def alike(phrases):
+        phrases.loc[phrases["value"] == "moral", "phrase"] = "good"
+
+    edit("phrases", alike)
+    expected = (
+        "phrases.csv: has the same high and low phrases for 'moral', which tell nothing apart"
+    )
+    assert said(folder) == [expected]
+
+
+def test_control_whose_number_never_varies_is_refused(folder, edit):
+    names = pd.read_csv(folder / "controls.csv")["set"].unique()
+    edit("controls", lambda table: table.assign(number="3"))
+    assert said(folder) == [
+        f"controls.csv: set {name!r} has one number, and needs two that differ" for name in names
+    ]
+
+
 @pytest.mark.parametrize(
     ("lost", "expected"),
     [

@@ -17,6 +17,7 @@ from entangle_lens.results.figures.style import (
     PALE,
     RED,
     TITLES,
+    curve_legend,
     error_bars,
     hover_text,
     marks,
@@ -147,15 +148,18 @@ def layers(findings: Findings) -> go.Figure:
                     x=residual.layers,
                     y=values,
                     mode="lines+markers",
-                    name=label if label == "clean" else f"ablated: {label}",
+                    name=_ablated(label),
                     legendgroup=label,
-                    showlegend=column == 1,
+                    showlegend=False,
                     line={"color": colour, "dash": dash},
                     marker=marks(colour, residual.reads.tolist()),
                 ),
                 row=1,
                 col=column,
             )
+            if column == 1:
+                entry = curve_legend(_ablated(label), label, colour, dash)
+                figure.add_trace(entry, row=1, col=1)
         if residual.layer is not None:
             figure.add_vline(
                 x=residual.layer, line={"color": INK, "dash": "dot", "width": 1}, row=1, col=column
@@ -166,6 +170,10 @@ def layers(findings: Findings) -> go.Figure:
     figure.update_yaxes(range=[-1, 1])
     figure.update_yaxes(title="r of the two projections", col=1)
     return styled(figure, height=420)
+
+
+def _ablated(label: str) -> str:
+    return label if label == "clean" else f"ablated: {label}"
 
 
 def cosine_heatmap(findings: Findings) -> go.Figure:

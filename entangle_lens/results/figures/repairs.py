@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool
@@ -20,6 +22,7 @@ from entangle_lens.results.figures.style import (
     PALE,
     RED,
     TITLES,
+    curve_legend,
     error_bars,
     marks,
     styled,
@@ -27,6 +30,7 @@ from entangle_lens.results.figures.style import (
 )
 from entangle_lens.text import figure_text
 
+_LABEL = 14  # letters in a line below a bar
 _SYMBOLS = {
     "repaired": "circle",
     "partly repaired": "diamond",
@@ -110,6 +114,8 @@ def layer_sweep(findings: Findings) -> go.Figure:
         ("accuracy", "secondary accuracy", BLUE, "solid"),
         ("moral_accuracy", "moral accuracy", GREEN, "dot"),
     )
+    for name, label, colour, dash in curves:
+        figure.add_trace(curve_legend(label, name, colour, dash), row=1, col=1)
     hollow = False
     for column, finding in enumerate(findings.pairs.values(), start=1):
         for row, sweep in enumerate(finding.repair.sweeps, start=1):
@@ -123,7 +129,7 @@ def layer_sweep(findings: Findings) -> go.Figure:
                         mode="lines+markers",
                         name=label,
                         legendgroup=name,
-                        showlegend=row == column == 1,
+                        showlegend=False,
                         line={"color": colour, "dash": dash},
                         marker=_marks(sweep, reads, name, colour),
                         text=[each.word for each in sweep.judgements] or None,
@@ -164,7 +170,7 @@ def side_effects(findings: Findings) -> go.Figure:
     )
     for name, finding in findings.pairs.items():
         effects = finding.side_effects
-        labels = [each.arm.replace(", ", ",<br>") for each in effects]
+        labels = ["<br>".join(textwrap.wrap(each.arm, _LABEL)) for each in effects]
         figure.add_trace(
             go.Bar(
                 x=labels,

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from entangle_lens.text import figure_text
 
-INK, GREY, PALE = "#1f2933", "#7b8794", "#cbd2d9"
+INK, GREY, FAINT, PALE = "#1f2933", "#7b8794", "#9aa5b1", "#cbd2d9"
 BLUE, ORANGE, GREEN, RED = "#2f6fde", "#d9730d", "#2f855a", "#c53030"
 COLOURS = {"moral_grammar": BLUE, "moral_economic": ORANGE}
 TITLES = {"moral_grammar": "moral and grammatical", "moral_economic": "moral and economic"}
@@ -33,15 +33,29 @@ def marks(
     shapes = symbols or ["circle"] * len(reads)
     return {
         "size": size,
-        "symbol": [s if read else f"{s}-open" for s, read in zip(shapes, reads, strict=True)],
-        "color": [colour if read else PALE for read in reads],
+        "symbol": list(shapes),
+        "color": [colour if read else "white" for read in reads],
+        "line": {"color": [colour if read else FAINT for read in reads], "width": 1.5},
     }
 
 
 def unread_legend() -> go.Scatter:
     """Return the legend's entry for hollow and pale marks, without a point of its own."""
-    marker = {"symbol": "circle-open", "color": PALE, "size": 9}
+    marker = {"color": "white", "line": {"color": FAINT, "width": 1.5}, "size": 9}
     return go.Scatter(x=[None], y=[None], mode="markers", name=UNREAD, marker=marker)
+
+
+def curve_legend(label: str, group: str, colour: str, dash: str) -> go.Scatter:
+    """Return the legend's entry for the curves of a group, whose first mark may be hollow."""
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="lines+markers",
+        name=label,
+        legendgroup=group,
+        line={"color": colour, "dash": dash},
+        marker={"color": colour, "size": 7},
+    )
 
 
 def hover_text(text: str) -> str:
