@@ -153,7 +153,8 @@ def cost_lines(before: Costs, after: Costs) -> dict[str, float]:
 def stimuli_beside(source: Path, given: str | Path | None) -> Stimuli:
     """Load the stimuli named, else those beside the weights, else the bundled ones."""
     beside = source / "stimuli"
-    return load_stimuli(given or (beside if beside.is_dir() else DEFAULT_STIMULI))
+    found = beside if beside.is_dir() else DEFAULT_STIMULI
+    return load_stimuli(found if given is None else given)
 
 
 def recorded_stimuli(folder: Path, wanted: Record, given: str | Path | None) -> Stimuli:
@@ -163,7 +164,7 @@ def recorded_stimuli(folder: Path, wanted: Record, given: str | Path | None) -> 
         EntangleError: they are not found, or the ones named are others.
     """
     beside = [folder / "stimuli"] if (folder / "stimuli").is_dir() else []
-    places: list[str | Path] = [given] if given else [*beside, *BUNDLED_STIMULI]
+    places: list[str | Path] = [*beside, *BUNDLED_STIMULI] if given is None else [given]
     for place in places:
         stimuli = load_stimuli(place)
         if stimuli.digest == wanted.stimuli_sha256:
