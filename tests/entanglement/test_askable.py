@@ -12,6 +12,7 @@ from entangle_lens.entanglement.repair import judge_default_ablation
 from entangle_lens.entanglement.verdict import Judgement
 from entangle_lens.models import info
 from entangle_lens.results.repair_checkpoint import repair
+from entangle_lens.results.repair_record import stimuli_beside
 from entangle_lens.results.report import render_report
 from entangle_lens.results.run_folder import make_manifest, save_run
 
@@ -132,3 +133,10 @@ def test_layers_that_were_not_measured_are_not_said_to_be_invalid(studied):
     assert "is valid at no layer under the grammar question" in whole.reason
     nothing = judge_default_ablation(found.repair, Judgement("not entangled", ""), n_layers=6)
     assert nothing.word == "nothing to repair"
+
+
+def test_empty_name_of_stimuli_is_refused_and_not_taken_for_the_default(organism, tmp_path):
+    for ask in (lambda: stimuli_beside(tmp_path, ""), lambda: el.study(organism, "")):
+        with pytest.raises(el.EntangleError, match="stimuli '' is neither a folder"):
+            ask()
+    assert stimuli_beside(tmp_path, None).name == "goods"
