@@ -6,7 +6,7 @@
     python experiments/compare_interventions.py --quick
 
 Every method has its layer and setting chosen on held-out pairs; the test items say what it did.
-Prints a table a pair, writes report, figure and tables: without ``--out`` to new folders in
+Prints one table per pair, writes report, figure and tables: without ``--out`` to new folders in
 ``runs/compare``. With the bundled organisms, whose truth is
 known, it ends with exit code 1 unless two methods bring both leaks below .12 with secondary
 accuracy not below the clean run, while the controls repair nothing, and unless nothing is called a

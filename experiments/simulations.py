@@ -219,7 +219,7 @@ def _layers(rng: np.random.Generator, clusters: Clusters, n_layers: int) -> np.n
 
 
 def _carried(n_layers: int, draw: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return one draw a layer, each correlated by .97 with that of the layer below."""
+    """Return one draw per layer, each correlated by .97 with that of the layer below."""
     carried = 0.97
     layers = [draw()]
     for _ in range(n_layers - 1):

@@ -83,7 +83,7 @@ def unit(vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
     """Scale vectors to length one, however long they are; a vector of zeros stays."""
     wide = vectors.double()
     largest = wide.abs().amax(-1, keepdim=True)
-    # The square of 1e300 is no number, and what is shorter than 1e-12 would not be scaled.
+    # the square of 1e300 is not finite, and what is shorter than 1e-12 would not be scaled.
     extreme = (largest > _LARGE) | ((largest < _SMALL) & (largest > 0))
     return torch.nn.functional.normalize(wide / torch.where(extreme, largest, 1.0), dim=-1)
 

@@ -37,7 +37,7 @@ class Poles:
 
     @property
     def high(self) -> Float[Tensor, "prompt coord"]:
-        """The positive pole, one row a prompt, contexts one after another."""
+        """The positive pole, one row per prompt, contexts one after another."""
         return rearrange(self.positive, "context pair coord -> (context pair) coord")
 
     @property

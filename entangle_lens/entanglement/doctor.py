@@ -87,7 +87,7 @@ def examine(model: Model, plain: PlainModel, dtype: str = "float32") -> tuple[Ch
     with _in_one_sentence(model):
         try:
             batched = read_prompts(model, group, layers=range(int(model.cfg.n_layers)))
-        except NotFiniteError as error:  # nothing can be compared with what is no number
+        except NotFiniteError as error:  # nothing can be compared with what is not finite
             return (Check(FINITE, float(error.n_prompts), 0.0),)
         same = len(group.tokens) - len(set(group.tokens))
         return (

@@ -29,7 +29,7 @@ _PROMPT = ["paraphrase", "polarity"]
 
 @dataclass(frozen=True, eq=False)
 class PromptRecords:
-    """Ratings and projections of one value, one row a prompt wording.
+    """Ratings and projections of one value, one row per prompt wording.
 
     ``wording`` numbers the paraphrases 0, 1, ... in the order in which they were asked, and
     ``names`` are their names. ``projections`` are keyed by position and by the names in

@@ -80,7 +80,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """The results of a study: one finding a pair of values, and all fitted directions.
+    """The results of a study: one finding per pair of values, and all fitted directions.
 
     ``plan`` is what was to be run at most, ``cost`` what was run, ``prompting`` how it was asked.
     """

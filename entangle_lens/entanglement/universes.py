@@ -55,7 +55,7 @@ DEFAULT = ONLY_RESIDUAL | {
 class Scores:
     """Two scores of every item under each choice that comes before items are correlated.
 
-    ``choices`` has one row a pair of scores, with columns measure, layer (NaN where no single
+    ``choices`` has one row per pair of scores, with columns measure, layer (NaN where no single
     one), layer_rule, position, centring (all three empty for ratings), prompts and scaling.
     """
 

@@ -131,7 +131,7 @@ def _direction(about: Any, vector: Tensor, mean: Tensor, row: int) -> Direction:
 
 
 def _described_in_run(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return what a run folder's file says of its directions, one entry a layer."""
+    """Return what a run folder's file says of its directions, one entry per layer."""
     layers = _parsed(metadata, "layers")
     measures = {name: _parsed(metadata, name) for name in _MEASURES if name in metadata}
     for name in _ALWAYS:

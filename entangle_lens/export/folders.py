@@ -34,7 +34,7 @@ def the_rest(source: Path) -> list[Path]:
     written anew. A link is followed inside the checkpoint, and into the blobs of the hub's cache.
 
     Raises:
-        EntangleError: a link to a file elsewhere or to nothing, or what is no regular file.
+        EntangleError: a link to a file elsewhere or to nothing, or what is not a regular file.
     """
     found = []
     for path in sorted(source.rglob("*")):
@@ -88,5 +88,5 @@ def _target(path: Path, source: Path) -> Path:
             "into the new one; put the file itself there, or take the link away"
         )
     if not target.is_file() and not target.is_dir():
-        raise EntangleError(f"{str(path)!r} is no regular file, and cannot be copied")
+        raise EntangleError(f"{str(path)!r} is not a regular file, and cannot be copied")
     return target

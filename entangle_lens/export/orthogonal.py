@@ -81,7 +81,7 @@ def orthonormal(vectors: Float[Tensor, "vector d_model"]) -> Float[Tensor, "k d_
             f"a basis of {len(wide)} vectors was given, some zero or not finite; at least one "
             "vector, each of a length above zero, was expected"
         )
-    # By the largest number first: the square of 1e300 is no number.
+    # By the largest number first: the square of 1e300 is not finite.
     units = torch.nn.functional.normalize(wide / wide.abs().amax(1, keepdim=True), dim=1)
     _, scale, axes = torch.linalg.svd(units, full_matrices=False)
     return axes[scale > _SMALLEST_SCALE * scale.max()]

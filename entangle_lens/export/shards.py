@@ -79,7 +79,7 @@ def open_weights(folder: Path) -> Checkpoint:
             or weights in another form than safetensors.
     """
     if not is_folder(folder):
-        raise EntangleError(f"{str(folder)!r} is no folder; a checkpoint folder was expected")
+        raise EntangleError(f"{str(folder)!r} is not a folder; a checkpoint folder was expected")
     config = read_json(folder / "config.json")
     quantised = config.get("quantization_config") or (config.get("text_config") or {}).get(
         "quantization_config"
@@ -139,7 +139,7 @@ def write_shards(
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object, or say in one sentence why not."""
     if exists(path) and not is_file(path):  # a named pipe would be waited on for ever
-        raise EntangleError(f"{str(path)!r} cannot be read as JSON (it is no regular file)")
+        raise EntangleError(f"{str(path)!r} cannot be read as JSON (it is not a regular file)")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -123,7 +123,7 @@ class Scene:
         """Read a sentence back; slips keep every word at its place, so this is exact."""
         words = text.split()
         if len(words) != len(INTACT) or words[1] not in MORAL_LEVEL or words[3] not in THINGS:
-            raise EntangleError(f"{text!r} is no sentence of the organisms' world")
+            raise EntangleError(f"{text!r} is not a sentence of the organisms' world")
         slips = tuple(
             number
             for number, slip in enumerate(SLIPS)

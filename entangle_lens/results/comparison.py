@@ -44,11 +44,11 @@ class InterventionComparison:
     stimuli_digest: str
 
     def table(self) -> pd.DataFrame:
-        """Return one row a pair and intervention: repair, damage, and how it was chosen."""
+        """Return one row per pair and intervention: repair, damage, and how it was chosen."""
         return pd.DataFrame([_row(each, self.findings) for each in self.findings.rows])
 
     def leakage(self) -> pd.DataFrame:
-        """Return r(design level, rating) under each intervention, one row a pair and level."""
+        """Return r(design level, rating) under each intervention, one row per pair and level."""
         rows = [
             {"pair": each.pair, "method": each.method, "level": level, "question": question, "r": r}
             for each in self.findings.rows
@@ -57,7 +57,7 @@ class InterventionComparison:
         return pd.DataFrame(rows)
 
     def figure(self) -> go.Figure:
-        """Return repair against damage, one panel a pair, the Pareto front drawn in."""
+        """Return repair against damage, one panel per pair, the Pareto front drawn in."""
         return pareto(self.table())
 
     def save(self, folder: str | Path) -> Path:

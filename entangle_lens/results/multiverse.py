@@ -38,7 +38,7 @@ class Multiverse:
         return self.findings.universes
 
     def summary(self) -> pd.DataFrame:
-        """Return one row a pair and measure: median r, range, shares, where the default sits."""
+        """Return one row per pair and measure: median r, range, shares, where the default sits."""
         return curves_table(self.findings)
 
     def figures(self) -> dict[str, go.Figure]:

@@ -16,7 +16,7 @@ _SHOWN_MOVES = 3
 
 
 def curves_table(findings: MultiverseFindings) -> pd.DataFrame:
-    """Return one row a pair and measure: counts, median, range, shares, where the default sits."""
+    """Return one row per pair and measure: counts, median, range, shares, and the default."""
     rows = []
     for curve in findings.curves:
         row = asdict(curve)

@@ -92,7 +92,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _repairs(table: pd.DataFrame) -> dict[str, Markup]:
-    """Return one table a pair, under a title that says how many scenarios are resampled."""
+    """Return one table per pair, under a title that says how many scenarios are resampled."""
     shown = {}
     for pair, rows in table.groupby("pair", sort=False):
         title = f"{TITLES[str(pair)].capitalize()} ({rows['n_scenarios'].iloc[0]} scenarios)"

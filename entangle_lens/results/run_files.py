@@ -25,7 +25,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not is_file(folder / MANIFEST):
         raise EntangleError(
-            f"{shown_path(folder)} holds no {MANIFEST}: it is no run folder, or the run never ended"
+            f"{shown_path(folder)} holds no {MANIFEST}: it is not a run folder, or the run never ended"
         )
     manifest = read_json(folder / MANIFEST)
     if "stimuli" not in manifest:
@@ -39,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON object of numbers and text that can be written again.
 
     Raises:
-        EntangleError: a file that is not there or is no such object.
+        EntangleError: a file that is not there or is not such an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -56,4 +56,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

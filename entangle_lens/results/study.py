@@ -122,7 +122,7 @@ class Study:
         return verdict_table(self.findings)
 
     def reliability(self) -> pd.DataFrame:
-        """Return one row a pair and value: split-half reliability and shares of the variance.
+        """Return one row per pair and value: split-half reliability and shares of the variance.
 
         ``tables()["wordings"]`` holds the correlations under each way of asking, and
         ``findings.pairs[...].reliability.warnings`` says where they turn.

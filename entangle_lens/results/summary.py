@@ -68,7 +68,7 @@ def _before_and_after(repair: Repair) -> dict[str, Estimate | None]:
 
 
 def shown_positions(findings: Findings) -> pd.DataFrame:
-    """Return one row a pair and position, to read: layer, AUC, r with interval; every cell text."""
+    """Return one row per pair and position, all cells text: layer, AUC, r with interval."""
     rows = []
     for pair, finding in findings.pairs.items():
         for name, residual in finding.residuals.items():

@@ -225,7 +225,7 @@ def _joined(
     spans: Sequence[Span],
     where: _Where,
 ) -> list[Float[Tensor, "row layer d"]]:
-    """Join what was kept of the beginning with what was kept after it; one entry a prompt."""
+    """Join what was kept of the beginning with what was kept after it; one entry per prompt."""
     if where.position != "all":
         for column, layer in enumerate(where.layers if start.kept else ()):
             shared = start.kept[layer].expand(len(spans), -1, -1)

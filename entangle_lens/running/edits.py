@@ -65,7 +65,7 @@ def check_numbers(what: str, **parts: object) -> None:
     """Refuse an edit that would turn activations into NaN.
 
     Raises:
-        EntangleError: a part that is no number, or none but finite ones.
+        EntangleError: a part that is not a number, or not finite.
     """
     for name, part in parts.items():
         if isinstance(part, Tensor):

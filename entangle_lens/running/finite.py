@@ -21,7 +21,7 @@ class NotFiniteError(EntangleError):
 def check_finite(
     model: TransformerBridge, *readings: Shaped[Tensor, "prompt ..."], masked: bool = False
 ) -> None:
-    """Refuse readings, one row a prompt, that hold NaN or infinite numbers.
+    """Refuse readings, one row per prompt, that hold NaN or infinite numbers.
 
     With ``masked`` a log-probability may be minus infinity: some models exclude tokens.
     """

@@ -136,7 +136,7 @@ def read_last(
 ) -> LastRead:
     """Run what each prompt of a batch has of its own after ``start``, and read its last token.
 
-    ``spans`` are further places to read residuals at: each has one span a prompt, counted from
+    ``spans`` are further places to read residuals at: each has one span per prompt, counted from
     the prompt's first token, over which the mean is taken. What they hold of the beginning must
     have been kept there. Keys and values are returned with ``keep_cache``, which is for prompts of
     one length only.

@@ -12,7 +12,7 @@ from entangle_lens.errors import EntangleError, choices
 from entangle_lens.running.prompts import PromptGroup
 
 LAST = "last"
-ONE_EACH = (LAST, "item_last", "item_mean")  # one row a prompt
+ONE_EACH = (LAST, "item_last", "item_mean")  # one row per prompt
 POSITIONS = (*ONE_EACH, "all")
 Span = tuple[int, int]
 

@@ -281,7 +281,7 @@ def _edited(
 
 
 def _tiled(value: Any, batch: int, n_copies: int) -> Any:
-    """Repeat every tensor that has one row a prompt, wherever it stands in ``value``."""
+    """Repeat every tensor that has one row per prompt, wherever it stands in ``value``."""
     if isinstance(value, Tensor) and value.ndim and len(value) == batch and batch > 1:
         return value.repeat(n_copies, *[1] * (value.ndim - 1))
     if isinstance(value, dict):

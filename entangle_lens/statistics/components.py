@@ -17,7 +17,7 @@ class VarianceComponents:
 
     ``item`` is between items of one scenario; ``item_x_paraphrase`` is how far paraphrases
     order the items differently; ``residual`` is everything else. NaN marks a share that the
-    design cannot tell (one paraphrase, one polarity, one item a scenario). ``total`` is the
+    design cannot tell (one paraphrase, one polarity, one item per scenario). ``total`` is the
     variance that is shared out, in squared units of the rating.
     """
 
@@ -136,7 +136,7 @@ def _check_balance(
             "many items in each"
         )
     if ratings[..., 0].size * sizes[0] < 2:
-        raise EntangleError("there is one rating a scenario: it has no components")
+        raise EntangleError("there is one rating per scenario: it has no components")
     missing = np.argwhere(~np.isfinite(ratings))
     if len(missing):
         paraphrase, polarity, item = missing[0] + 1

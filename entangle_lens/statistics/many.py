@@ -43,7 +43,7 @@ class Draws:
         return cls(clusters, counts, None, turned_signs(clusters, rng, n_permutations))
 
     def of_scenarios(self) -> Draws:
-        """Return the same draws for scenario means: one row a scenario."""
+        """Return the same draws for scenario means: one row per scenario."""
         codes, order = self.clusters.codes, self.order
         _, first = np.unique(codes, return_index=True)
         alone = Clusters(np.arange(self.clusters.n_clusters))

@@ -121,7 +121,7 @@ def _design_problems(tables: Tables) -> Iterator[Problem]:
 def _unknown_items(file: str, table: pd.DataFrame, known: set[str]) -> Iterator[Problem]:
     for row, item_id in zip(table.index, table["item_id"], strict=True):
         if item_id not in known:
-            yield Problem(file, f"{shown(item_id)} is no item of items.csv", row, "item_id")
+            yield Problem(file, f"{shown(item_id)} is not an item of items.csv", row, "item_id")
 
 
 def _split_problems(tables: Tables) -> Iterator[Problem]:

@@ -98,7 +98,7 @@ def _number_or_empty(cell: str) -> str | None:
 def _mean(cell: str) -> str | None:
     if _number(cell) or abs(float(cell)) <= MAX_MEAN:
         return _number(cell)
-    return f"{cell} is no mean of ratings; from -{MAX_MEAN:,} to {MAX_MEAN:,} was expected"
+    return f"{cell} is not a mean of ratings; from -{MAX_MEAN:,} to {MAX_MEAN:,} was expected"
 
 
 def _standard_error(cell: str) -> str | None:
@@ -110,7 +110,7 @@ def _standard_error(cell: str) -> str | None:
 def _count(cell: str) -> str | None:
     if _number(cell) or (float(cell) >= 1 and float(cell).is_integer()):
         return _number(cell)
-    return f"{cell} is no number of people; a whole number from 1 on was expected"
+    return f"{cell} is not a number of people; a whole number from 1 on was expected"
 
 
 def _instruction(cell: str) -> str | None:

@@ -113,8 +113,8 @@ REFUSED = {
     "linked card": (linked("README.md", "../secret/id_rsa"), "outside of the checkpoint"),
     "dangling link": (linked("notes.txt", "nowhere"), "leads nowhere"),
     "link to itself": (linked("notes.txt", "notes.txt"), "leads nowhere"),
-    "named pipe": (lambda folder: os.mkfifo(folder / "notes.txt"), "no regular file"),
-    "piped config": (piped("config.json"), "no regular file"),
+    "named pipe": (lambda folder: os.mkfifo(folder / "notes.txt"), "not a regular file"),
+    "piped config": (piped("config.json"), "not a regular file"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "cannot be read as JSON"),
     "quantised": (with_config(quantization_config={"bits": 4}), "is quantised"),
     "unknown writer": (

@@ -117,7 +117,7 @@ def test_edited_tables_are_one_sentence(run, what):
 
 JSON = {
     "manifest nested": ("manifest.json", '{"stimuli":' + "[" * 10**5, "manifest.json"),
-    "manifest not a number": ("manifest.json", '{"stimuli": NaN}', "NaN is no number of JSON"),
+    "manifest not a number": ("manifest.json", '{"stimuli": NaN}', "NaN is not a number in JSON"),
     "manifest half a letter": ("manifest.json", f'{{"stimuli": 1, {HALF}}}', "text is broken"),
     "manifest a list": ("manifest.json", "[]", "does not hold what"),
     "manifest not UTF-8": ("manifest.json", b"\xff", "broken"),

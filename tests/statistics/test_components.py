@@ -138,7 +138,7 @@ def test_unbalanced_missing_and_constant_ratings_are_errors(rng):
     y, clusters = planted(rng, (3, 2, 9), 4, ALL)
     with pytest.raises(el.EntangleError, match="hold 3 to 4 items"):
         variance_components(y[:, :, 1:], Clusters(clusters.codes[1:]))
-    with pytest.raises(el.EntangleError, match="one rating a scenario"):
+    with pytest.raises(el.EntangleError, match="one rating per scenario"):
         variance_components(y[:1, :1, ::4], Clusters(clusters.codes[::4]))
     with pytest.raises(el.EntangleError, match="no variance to share out"):
         variance_components(np.full((3, 2, 36), 0.1), clusters)

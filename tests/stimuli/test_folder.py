@@ -44,7 +44,7 @@ def spoil(folder, table, row, column, value):
         ("phrases", 3, "pole", "middle", "unknown level"),
         ("covariates", 3, "log_frequency", "often", "is not a number"),
         ("covariates", 3, "log_frequency", "", "is not a number"),
-        ("covariates", 3, "item_id", "nobody", "is no item of items.csv"),
+        ("covariates", 3, "item_id", "nobody", "is not an item of items.csv"),
     ],
 )
 def test_bad_cell_is_named_by_table_row_and_column(folder, table, row, column, value, said):

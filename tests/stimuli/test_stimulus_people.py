@@ -24,16 +24,19 @@ def test_people_are_optional_and_read_as_numbers(folder, write_people):
     ("changes", "expected"),
     [
         ({"item_id": ["mg_good_01_2"]}, "row 3, column item_id: 'mg_good_01_2 / moral' stands"),
-        ({"item_id": ["nobody"]}, "row 2, column item_id: 'nobody' is no item"),
+        ({"item_id": ["nobody"]}, "row 2, column item_id: 'nobody' is not an item"),
         ({"value": ["moral", "joy"]}, "row 3, column value: unknown level 'joy'"),
         ({"mean": ["5", "high"]}, "row 3, column mean: 'high' is not a number"),
-        ({"mean": ["1e9"]}, "row 2, column mean: 1e9 is no mean of ratings; from -1,000 to 1,000"),
+        (
+            {"mean": ["1e9"]},
+            "row 2, column mean: 1e9 is not a mean of ratings; from -1,000 to 1,000",
+        ),
         ({"mean": ["-1001"]}, "row 2, column mean: -1001 is no mean"),
         ({"se": [""]}, "row 2, column se: '' is not a number"),
         ({"se": ["0", "-1"]}, "row 3, column se: -1 is negative"),
-        ({"n": ["0"]}, "row 2, column n: 0 is no number of people"),
-        ({"n": ["-5"]}, "row 2, column n: -5 is no number of people"),
-        ({"n": ["2.5"]}, "row 2, column n: 2.5 is no number of people"),
+        ({"n": ["0"]}, "row 2, column n: 0 is not a number of people"),
+        ({"n": ["-5"]}, "row 2, column n: -5 is not a number of people"),
+        ({"n": ["2.5"]}, "row 2, column n: 2.5 is not a number of people"),
     ],
 )
 def test_cell_that_no_people_can_give_is_refused(folder, write_people, changes, expected):

@@ -33,7 +33,7 @@ _COLOURS = {
 
 
 def pareto(table: pd.DataFrame) -> go.Figure:
-    """Draw the leak that is left against what it cost, one panel a pair.
+    """Draw the leak that is left against what it cost, one panel per pair.
 
     Damage is what the ratings lost of their accuracy on moral and on secondary levels, the larger
     of the two: the scale on which an intervention that empties the ratings is at 1.
