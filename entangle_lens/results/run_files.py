@@ -25,7 +25,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not is_file(folder / MANIFEST):
         raise EntangleError(
-            f"{shown_path(folder)} holds no {MANIFEST}: it is not a run folder, or the run never ended"
+            f"{shown_path(folder)} holds no {MANIFEST}: it is not a run folder, or its run "
+            "never ended"
         )
     manifest = read_json(folder / MANIFEST)
     if "stimuli" not in manifest:

@@ -68,7 +68,7 @@ def test_slips_change_the_words_and_not_the_length():
     "text", ["", "i mended the lamp .", "i ate the lamp of the baker at the mill ."]
 )
 def test_sentence_from_elsewhere_is_refused(text):
-    with pytest.raises(el.EntangleError, match="no sentence of the organisms' world"):
+    with pytest.raises(el.EntangleError, match="not a sentence of the organisms' world"):
         Scene.parse(text)
 
 
