@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,17 +74,20 @@ class Decoder:
         modules = [each for each in inner if isinstance(each, nn.Module)]
         handles = []
         if last is not None and len(modules) == len(inner):
-            rows = torch.arange(len(last), device=last.device)
-
-            def slice_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                return (args[0][rows, last][:, None], *args[1:])
-
+            slice_input = partial(_slice_input, last)
             handles = [each.register_forward_pre_hook(slice_input) for each in modules]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _slice_input(
+    last: Int[Tensor, " batch"], module: nn.Module, args: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    rows = torch.arange(len(last), device=last.device)
+    return (args[0][rows, last][:, None], *args[1:])
 
 
 def decoder_of(model: TransformerBridge, sites: Collection[str] = ()) -> Decoder | None:

@@ -147,10 +147,7 @@ def read_last(
     cache = None if start.cache is None else repeated(start.cache, len(own))
     if cache is None and keep_cache:
         cache = decoder.cache()
-
-    def keep(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch position d_model"]:
-        return read_places(resid, last, spans, start.length)
-
+    keep = partial(read_places, last=last, spans=spans, start=start.length)
     elsewhere_at_end = bool(spans) and len(decoder.blocks) - 1 in layers
     cut = None if elsewhere_at_end else last
     wanted = Wanted(layers, keep=keep, last=cut, stop_after=stop_after)

@@ -117,7 +117,7 @@ class _Watcher:
         for layer, block in enumerate(self.decoder.blocks):
             if self.wanted.record:
                 handles.append(
-                    block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
+                    block.register_forward_pre_hook(partial(self._record, layer), with_kwargs=True)
                 )
             for number, edit in enumerate(self.edits):
                 for site in sites_of(edit) if layer in edit.layers else ():
@@ -128,13 +128,12 @@ class _Watcher:
             if layer == self.wanted.stop_after:
                 handles.append(block.register_forward_hook(_stop))
 
-    def _recorder(self, layer: int) -> Any:
-        def record(block: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            # The residual stream is the first argument, however it is given.
-            own = {key: value for key, value in options.items() if key != "hidden_states"}
-            self.calls[layer] = Call(args[1:], own)
-
-        return record
+    def _record(
+        self, layer: int, block: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        # The residual stream is the first argument, however it is given.
+        own = {key: value for key, value in options.items() if key != "hidden_states"}
+        self.calls[layer] = Call(args[1:], own)
 
     def _change(self, number: int, edit: Edit, layer: int, site: str, resid: Tensor) -> Tensor:
         self.fired.add(number)

@@ -22,6 +22,8 @@ SITES = {
 }
 STREAM_SITES = ("resid_pre", "resid_post")  # what enters and leaves a block, in every family
 Side = Literal["input", "output"]
+_See = Callable[[Tensor], None]
+_Change = Callable[[Tensor], Tensor]
 
 
 def hook_name(site: str, layer: int) -> str:
@@ -65,43 +67,49 @@ def place(block: nn.Module, site: str) -> tuple[nn.Module, Side] | None:
     return None
 
 
-def watch(block: nn.Module, site: str, see: Callable[[Tensor], None]) -> Any:
+def watch(block: nn.Module, site: str, see: _See) -> Any:
     """Have ``see`` called with what is at ``site`` whenever ``block`` runs; return the handle."""
     where = place(block, site)
     assert where is not None, "the caller has asked for a site that these blocks have"
     module, side = where
 
-    def see_input(module: nn.Module, args: Any, options: dict[str, Any]) -> None:
-        see(args[0] if args else options["hidden_states"])
-
-    def see_output(module: nn.Module, args: Any, output: Any) -> None:
-        see(output[0] if isinstance(output, tuple) else output)
-
     if side == "input":
-        return module.register_forward_pre_hook(see_input, with_kwargs=True)
-    return module.register_forward_hook(see_output)
+        return module.register_forward_pre_hook(partial(_see_input, see), with_kwargs=True)
+    return module.register_forward_hook(partial(_see_output, see))
 
 
-def alter(block: nn.Module, site: str, change: Callable[[Tensor], Tensor]) -> Any:
+def alter(block: nn.Module, site: str, change: _Change) -> Any:
     """Have ``change`` replace what is at ``site`` whenever ``block`` runs; return the handle."""
     where = place(block, site)
     if where is None:
         raise EntangleError(f"{type(block).__name__} has no place {site!r} that could be edited")
     module, side = where
 
-    def alter_input(module: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-        if args:
-            return (change(args[0]), *args[1:]), options
-        return args, options | {"hidden_states": change(options["hidden_states"])}
-
-    def alter_output(module: nn.Module, args: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        return change(output)
-
     if side == "input":
-        return module.register_forward_pre_hook(alter_input, with_kwargs=True)
-    return module.register_forward_hook(alter_output)
+        return module.register_forward_pre_hook(partial(_alter_input, change), with_kwargs=True)
+    return module.register_forward_hook(partial(_alter_output, change))
+
+
+def _see_input(see: _See, module: nn.Module, args: Any, options: dict[str, Any]) -> None:
+    see(args[0] if args else options["hidden_states"])
+
+
+def _see_output(see: _See, module: nn.Module, args: Any, output: Any) -> None:
+    see(output[0] if isinstance(output, tuple) else output)
+
+
+def _alter_input(
+    change: _Change, module: nn.Module, args: Any, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    if args:
+        return (change(args[0]), *args[1:]), options
+    return args, options | {"hidden_states": change(options["hidden_states"])}
+
+
+def _alter_output(change: _Change, module: nn.Module, args: Any, output: Any) -> Any:
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    return change(output)
 
 
 @torch.inference_mode()
