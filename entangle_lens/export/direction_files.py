@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from entangle_lens.directions import Direction
-from entangle_lens.errors import EntangleError
+from entangle_lens.errors import EntangleError, choices
 from entangle_lens.export.direction_reader import FORMAT, check_n_layers, read_directions
 from entangle_lens.export.whole_files import whole_file
 from entangle_lens.models import Model, info
@@ -82,7 +82,7 @@ def load_direction(path: str | Path, layer: int) -> Direction:
     directions = read_directions(Path(path))
     found = [each for each in directions if each.layer == layer]
     if not found:
-        layers = list(dict.fromkeys(each.layer for each in directions))
+        layers = choices(dict.fromkeys(each.layer for each in directions))
         raise EntangleError(f"{str(path)!r} holds no layer {layer}; it holds {layers}")
     if len(found) > 1:
         raise EntangleError(

@@ -275,13 +275,19 @@ def touch(model: Any) -> None:
 # --- study: everything that entangle-lens run does, less the writing ------------------------------
 def study(job: dict[str, Any], *, shared: bool = True) -> Do:
     import entangle_lens as el
+    from entangle_lens.entanglement.design import Design
+    from entangle_lens.models import info
 
     if not shared:
         run_everything_from_its_start()
     model = el.load(job["model"], device=job["device"], dtype=job["dtype"])
+    stimuli = el.load_stimuli(info(model).stimuli)
+    # One design for both, which is not fitted to a budget: that would count what is shared.
+    few = Design(n_paraphrases=1, n_random=10, n_scenarios=8, n_pairs=8, n_texts=8, few_arms=True)
+    design = few if job["quick"] else Design()
 
     def do() -> Answer:
-        findings = el.study(model, quick=job["quick"]).run(progress=False).findings
+        findings = el.Study(model, stimuli, design).run(progress=False).findings
         leaks = [each.repair.before.leak.value for each in findings.pairs.values()]
         swept = [each.leak for pair in findings.pairs.values() for each in pair.repair.sweeps]
         cost = findings.cost
@@ -293,18 +299,18 @@ def study(job: dict[str, Any], *, shared: bool = True) -> Do:
 
 def run_everything_from_its_start() -> None:
     """Share no beginnings, and run every ablation through every layer, in batches."""
-    from entangle_lens.entanglement import asking, selection
+    from entangle_lens.entanglement import asking, validation
     from entangle_lens.running import prefix, read_prompts
 
     def read_each(
-        model: Any, group: Any, ablations: Any, *, renormalised: bool, desc: Any
+        model: Any, group: Any, ablations: Any, *, renormalised: bool = False, desc: Any = None
     ) -> torch.Tensor:
         read = [read_prompts(model, group, edits=[each]).log_probs for each in ablations]
         return torch.stack(read).log_softmax(-1) if renormalised else torch.stack(read)
 
     prefix.PASS_COST = 10**9
     asking.read_ablated = read_each
-    selection.read_ablated = read_each
+    validation.read_ablated = read_each
 
 
 OURS = "entangle_lens"

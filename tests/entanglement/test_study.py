@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import entangle_lens as el
+from entangle_lens.entanglement import validation
 from entangle_lens.entanglement.selection import most_valid_layer
 from entangle_lens.running import rating_prompts
 from entangle_lens.stimuli import Scale
@@ -128,10 +129,11 @@ def test_the_direction_of_a_pair_is_the_one_that_the_report_judged(entangled_stu
 
 
 def test_the_direction_of_a_pair_is_ablated_where_the_rule_chose_and_not_where_it_reads_best(
-    mini_study,
+    mini_study, monkeypatch
 ):
-    """On this organism the two layers differ."""
-    study = mini_study("mistral-disentangled", layers=(0, 1, 2)).run(progress=False)
+    """With another rule, which takes the last of the valid layers, the two layers differ."""
+    monkeypatch.setattr(validation, "best", lambda validations: validations[-1])
+    study = mini_study("mistral-entangled", layers=(0, 1, 2)).run(progress=False)
     repair = study.findings.pairs["moral_economic"].repair
     direction = study.directions["moral", "economic"]
     fitted = study.directions.at_layers(("moral", "economic"))
