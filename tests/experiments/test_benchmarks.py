@@ -11,30 +11,29 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
 
 
-def run(script, out):
-    command = [sys.executable, BENCHMARKS / script, "--quick", "--out", out]
+def run(script, out, *options):
+    command = [sys.executable, BENCHMARKS / script, "--quick", "--out", out, *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=out)
 
 
 @pytest.mark.parametrize(
-    ("script", "results"),
+    ("script", "options", "name"),
     [
-        ("extraction.py", ["extraction-tiny-shared0", "extraction-tiny-shared40"]),
-        ("sweep.py", ["sweep-tiny"]),
-        ("study.py", ["study"]),
+        ("extraction.py", ["--shared", "40"], "extraction-tiny-shared40"),
+        ("sweep.py", [], "sweep-tiny"),
+        ("study.py", [], "study"),
     ],
 )
-def test_benchmark_runs_and_its_contenders_agree(tmp_path, script, results):
-    done = run(script, tmp_path)
+def test_benchmark_runs_and_its_contenders_agree(tmp_path, script, options, name):
+    done = run(script, tmp_path, *options)
     assert done.returncode == 0, done.stderr[-2000:]
-    for name in results:
-        result = json.loads((tmp_path / f"{name}.json").read_text())
-        contenders = result["contenders"]
-        assert len(contenders) >= 2
-        assert all(each["largest_difference"] <= 1e-4 for each in contenders.values())
-        assert all(len(each["seconds"]) >= 1 for each in contenders.values())
-        assert result["machine"]["threads"] >= 1
-        assert (tmp_path / f"{name}.html").exists()
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    contenders = result["contenders"]
+    assert len(contenders) >= 2
+    assert all(each["largest_difference"] <= 1e-4 for each in contenders.values())
+    assert all(len(each["seconds"]) >= 1 for each in contenders.values())
+    assert result["machine"]["threads"] >= 1
+    assert (tmp_path / f"{name}.html").exists()
 
 
 def test_memory_benchmark_runs(tmp_path):
