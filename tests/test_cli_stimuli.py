@@ -95,4 +95,4 @@ def test_nothing_in_a_file_or_its_name_steers_the_terminal(check, tmp_path, lett
 def test_empty_name_is_refused(check):
     code, _, err = check(name="")
     assert code == 2
-    assert err.startswith("entangle-lens: stimuli '' is neither a folder nor a bundled name")
+    assert err.startswith("entangle-lens: an empty argument was given after check")

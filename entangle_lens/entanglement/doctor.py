@@ -89,7 +89,9 @@ def examine(model: Model, plain: PlainModel, dtype: str = "float32") -> tuple[Ch
             batched = read_prompts(model, group, layers=range(int(model.cfg.n_layers)))
         except NotFiniteError as error:  # nothing can be compared with what is not finite
             return (Check(FINITE, float(error.n_prompts), 0.0),)
-        same = len(group.tokens) - len(set(group.tokens))
+        # Of words that a tokenizer does not know it makes the same tokens, in every prompt.
+        own = info(model).tokenizer(list(_TEXTS), add_special_tokens=False)["input_ids"]
+        same = len(set(map(tuple, own))) - len(set(group.tokens))
         return (
             Check(FINITE, 0.0, 0.0),
             Check(ITEM, float(same), 0.0),
