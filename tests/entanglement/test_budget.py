@@ -58,9 +58,7 @@ def test_more_minutes_never_ask_less_and_enough_of_them_ask_all(organism, speed)
 
 
 def test_budget_below_the_smallest_study_is_refused_with_what_it_takes(organism, speed):
-    with pytest.raises(
-        el.EntangleError, match=r"allows 600 tokens and the smallest study .* needs"
-    ):
+    with pytest.raises(el.EntangleError, match=r"allows 600 tokens and the smallest .* needs"):
         el.study(organism, budget=0.01)
 
 
