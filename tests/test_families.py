@@ -5,11 +5,13 @@ import torch
 from architectures import ARCHITECTURES, D_MODEL, save
 
 import entangle_lens as el
+from entangle_lens.entanglement.comparison import compare_interventions
 from entangle_lens.entanglement.design import Design
 from entangle_lens.entanglement.doctor import FULL, examine, examine_briefly
 from entangle_lens.export import hooked
 from entangle_lens.interventions import full_ablation
 from entangle_lens.models import info, load_plain
+from entangle_lens.results.repair_checkpoint import repair
 from entangle_lens.running import Ablation, PromptGroup, generate_tokens
 
 TOKENS = ((1, 7, 8, 9, 10, 11, 12), (1, 9), (1, 30, 20, 10))
@@ -83,3 +85,52 @@ def test_architecture_passes_the_doctor_or_is_refused_in_a_sentence(name, tmp_pa
     examine_briefly(model, stimuli, Design.make())
     made = generate_tokens(model, PromptGroup(TOKENS), max_new_tokens=N_NEW)
     assert made == [greedily(plain, tokens) for tokens in TOKENS]
+
+
+SMALL = Design(
+    n_paraphrases=1,
+    n_repair_paraphrases=1,
+    n_resamples=100,
+    n_random=2,
+    n_scenarios=8,
+    n_pairs=8,
+    n_texts=4,
+    few_arms=True,
+)
+FULL_ABLATION = "ablation, full mode"
+# One of each way of running: with a decoder of its own, through the bridge, blocks in a list of
+# another name, blocks without attention, and a branch beside the attention. The words are those by
+# which repair refuses it.
+WAYS = {
+    "qwen3": "",
+    "phi3": "",
+    "gpt2": "exactly one was looked for",
+    "qwen3_5": "exactly one was looked for",
+    "falcon_h1": "it is not known whether they write",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), WAYS.items())
+def test_study_and_comparison_end_and_repair_does_or_is_refused(
+    name, words, tmp_path, stimuli, without_type_checks
+):
+    folder = save(name, tmp_path / "model")
+    model = el.load(folder)
+    study = el.Study(model, stimuli, SMALL).run(progress=False)
+    assert set(study.findings.pairs) == {"moral_grammar", "moral_economic"}
+    compared = compare_interventions(
+        model, SMALL.asked(stimuli), SMALL, ("ablation", FULL_ABLATION)
+    )
+    compared_methods = {row.method for row in compared.rows}
+    refused = bool(ARCHITECTURES[name].full)
+    assert "ablation" in compared_methods
+    assert (FULL_ABLATION in compared_methods) != refused
+    assert any(FULL_ABLATION in note for note in compared.notes) == refused
+    ask = {"design": SMALL, "stimuli": info(el.load()).stimuli, "anyway": True}
+    if words:
+        with refusal(words):
+            repair(folder, tmp_path / "out", None, **ask)
+        assert not (tmp_path / "out").exists()
+    else:
+        written = repair(folder, tmp_path / "out", None, **ask)
+        assert (written.folder / "model.safetensors").is_file()
