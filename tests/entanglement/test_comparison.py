@@ -42,10 +42,10 @@ def entangled(asked, unchecked):
 
 
 @pytest.fixture(scope="module")
-def disentangled(unchecked):
-    model = el.load("organism:qwen3-disentangled")
+def disentangled(mini_study, unchecked):
+    few = mini_study("qwen3-disentangled")
     with unchecked():
-        return el.compare(model, methods=("ablation",), quick=True, layers=(0, 1))
+        return el.compare(few.model, few.stimuli, ("ablation",), quick=True, layers=(0, 1))
 
 
 def test_every_question_is_asked_once_under_each_set_of_edits(asked, entangled):
