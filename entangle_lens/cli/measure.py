@@ -27,7 +27,9 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Annotated[int, typer.Option(help="Of resamples and random directions.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer wordings and samples.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="At most 150,000 tokens; what is left out is said.")
+    ] = False,
     layers: Annotated[str, typer.Option(help="all, 8, 4,8,12 or 4-12.")] = "all",
     scale: Annotated[str, typer.Option(help="Rating scale LOW:HIGH, such as -10:10.")] = "1:9",
     polarity: Annotated[
