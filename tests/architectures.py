@@ -9,7 +9,13 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from entangle_lens.organisms.build import CHAT_TEMPLATE, SPECIAL
 from entangle_lens.organisms.bundle import organism_folder
@@ -216,6 +222,53 @@ ARCHITECTURES = {
     "gemma3n": A("gemma3n_text", GEMMA3N, at_load=UNKNOWN),
     "phimoe": A("phimoe", MOE, at_load=UNKNOWN),
 }
+
+
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 8,
+    "patch_size": 4,
+}
+QWEN_VISION = {
+    "depth": 1,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_heads": 2,
+    "out_hidden_size": D_MODEL,
+    "patch_size": 4,
+}
+QWEN_ROPE = {"rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 2]}}
+# Models of text and images: the settings of their text, those of their images.
+MULTIMODAL = {
+    "gemma3": (
+        GEMMA | {"model_type": "gemma3_text"},
+        VISION | {"model_type": "siglip_vision_model"},
+    ),
+    "mistral3": ({"model_type": "mistral"}, VISION | {"model_type": "pixtral"}),
+    "llava": ({"model_type": "llama"}, VISION | {"model_type": "clip_vision_model"}),
+    "qwen2_5_vl": (QWEN_ROPE | {"model_type": "qwen2_5_vl_text"}, QWEN_VISION),
+    "qwen3_vl": (
+        QWEN_ROPE | {"model_type": "qwen3_vl_text"},
+        QWEN_VISION | {"deepstack_visual_indexes": [0]},
+    ),
+    "qwen3_5": (LINEAR | {"model_type": "qwen3_5_text"}, QWEN_VISION),
+}
+NEED_TORCHVISION = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
+
+
+def save_multimodal(name: str, folder: Path) -> Path:
+    """Write a random model of text and images, with a tokenizer and without a processor."""
+    text, vision = MULTIMODAL[name]
+    config = AutoConfig.for_model(name, text_config=SIZE | text, vision_config=vision)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
+    model.save_pretrained(folder)
+    organism_tokenizer().save_pretrained(folder)
+    return folder
 
 
 def config_of(name: str) -> Any:

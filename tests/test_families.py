@@ -1,8 +1,17 @@
 """Every architecture passes the doctor, or is refused in one sentence before any work."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
-from architectures import ARCHITECTURES, D_MODEL, save
+from architectures import (
+    ARCHITECTURES,
+    D_MODEL,
+    MULTIMODAL,
+    NEED_TORCHVISION,
+    save,
+    save_multimodal,
+)
 
 import entangle_lens as el
 from entangle_lens.entanglement.comparison import compare_interventions
@@ -85,6 +94,19 @@ def test_architecture_passes_the_doctor_or_is_refused_in_a_sentence(name, tmp_pa
     examine_briefly(model, stimuli, Design.make())
     made = generate_tokens(model, PromptGroup(TOKENS), max_new_tokens=N_NEW)
     assert made == [greedily(plain, tokens) for tokens in TOKENS]
+
+
+@pytest.mark.parametrize("name", MULTIMODAL)
+def test_text_of_a_multimodal_model_passes_the_doctor_or_the_library_that_it_needs_is_named(
+    name, tmp_path
+):
+    folder = save_multimodal(name, tmp_path)
+    if name in NEED_TORCHVISION and find_spec("torchvision") is None:
+        with refusal("torchvision"):
+            el.load(folder)
+        return
+    checks = examine(el.load(folder), load_plain(folder))
+    assert [check for check in checks if not check.passed] == []
 
 
 SMALL = Design(
